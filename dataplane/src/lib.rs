@@ -13,6 +13,7 @@ pub mod drop_reason;
 pub mod fdb;
 pub mod frame;
 pub mod memory;
+pub mod offload;
 pub mod snapshot;
 pub mod worker;
 
