@@ -1,1 +1,3 @@
-//! x
+//! Configuration, transactions and the control socket of the vswitch.
+
+pub mod config;

@@ -71,6 +71,8 @@ drop_reasons! {
     VlanIngressFilter = "vlan-ingress-filter", Ingress;
     /// The frame would carry more than two VLAN tags outside its octets (stacked tunnels over patch ports).
     VlanStackFull = "vlan-stack-full", Ingress;
+    /// The frame crossed more than eight patch ports: it goes round in a circle.
+    PatchHops = "patch-hops", Ingress;
     /// The source address is bound to another port by a static or sticky entry.
     StaticMove = "static-move", Ingress;
     /// The destination is at the port the frame came from (`hairpin` lets it return).

@@ -3,17 +3,22 @@
 //! Nothing here asks the operating system for anything: devices, clocks and sleeping are traits that `netdev` and
 //! `vswitch` fill in, so the whole switch runs under test in memory and under a virtual clock.
 //!
-//! Start with the pipeline: it shows the way of a frame from top to bottom.
+//! Start with [`pipeline`]: it shows the way of a frame from top to bottom.
 
 pub mod burst;
 pub mod clock;
 pub mod counters;
 pub mod device;
 pub mod drop_reason;
+pub mod events;
 pub mod fdb;
 pub mod frame;
 pub mod memory;
+pub mod offload;
+pub mod pipeline;
 pub mod snapshot;
+mod sync;
+pub mod vlan;
 pub mod worker;
 
 pub use burst::{BURST_MAX, Burst, BurstMemory};

@@ -1,0 +1,60 @@
+//! What a worker tells control: a bounded queue between the two threads. What does not fit is lost and counted.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::device::Wake;
+use crate::worker::WorkerEvent;
+
+/// Events that wait at most.
+const QUEUE: usize = 1024;
+
+/// The queue of one worker. Any thread may use any method.
+pub struct EventQueue {
+    queue: ArrayQueue<WorkerEvent>,
+    watch_fdb: AtomicBool,
+    lost: AtomicU64,
+    notify: Arc<dyn Wake>,
+}
+
+impl EventQueue {
+    /// An empty queue; `notify` is woken when an event is added to an empty queue.
+    pub fn new(notify: Arc<dyn Wake>) -> EventQueue {
+        EventQueue { queue: ArrayQueue::new(QUEUE), watch_fdb: AtomicBool::new(false), lost: AtomicU64::new(0), notify }
+    }
+
+    /// Adds an event.
+    pub fn push(&self, event: WorkerEvent) {
+        let was_empty = self.queue.is_empty();
+        if self.queue.push(event).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        } else if was_empty {
+            self.notify.wake();
+        }
+    }
+
+    /// Adds an event of the address table, if anybody watches.
+    #[inline]
+    pub fn fdb(&self, event: WorkerEvent) {
+        if self.watch_fdb.load(Ordering::Relaxed) {
+            self.push(event);
+        }
+    }
+
+    /// Takes the oldest event.
+    pub fn pop(&self) -> Option<WorkerEvent> {
+        self.queue.pop()
+    }
+
+    /// Turns events of the address table on or off.
+    pub fn watch_fdb(&self, on: bool) {
+        self.watch_fdb.store(on, Ordering::Relaxed);
+    }
+
+    /// Events that were lost so far.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}

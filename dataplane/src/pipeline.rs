@@ -1,0 +1,404 @@
+//! The way of a frame, from the burst it arrives in to the transmit queues it leaves by.
+//!
+//! ```text
+//! receive queue -> count -> parse -> admit (source, reserved groups, VLAN)      per frame
+//!               -> learn                                                        the whole burst, before any forwards
+//!               -> look up -> unicast | flood -> output (checks, VLAN tags)     per frame
+//!                                                  | patch port: admit .. output once more, at the other switch
+//!               -> flush: write tags, finish what the device cannot do -> transmit queue
+//! ```
+//!
+//! Every frame ends sent or dropped; each drop is counted once, under its [`DropReason`], at the port the reason belongs
+//! to. Nothing here allocates, reads a clock, logs or blocks. A [`Pipeline`] belongs to one worker.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use wire::{Tag, ethernet};
+
+use crate::burst::{BURST_MAX, Burst, BurstMemory};
+use crate::counters::PortCounters;
+use crate::device::{Capabilities, TxQueue, TxReport};
+use crate::drop_reason::DropReason;
+use crate::events::EventQueue;
+use crate::fdb::{EntryKind, Learned, Learner};
+use crate::frame::{Frame, Tags};
+use crate::offload::{self, Segments};
+use crate::snapshot::{PATCH_HOPS_MAX, Port, PortId, Snapshot, Switch};
+use crate::vlan::Classified;
+use crate::worker::WorkerEvent;
+
+/// The group bit of an address as a number.
+const GROUP_BIT: u64 = 1 << 40;
+/// The reserved group addresses 01:80:c2:00:00:00 to :0f (IEEE 802.1Q-2018 table 8-1).
+const RESERVED_GROUP: u64 = 0x0180_c200_0000;
+/// Slots from which on a table does not stay in the second-level cache, so that overlapping the misses of a burst pays.
+const LARGE_TABLE: usize = 1 << 15;
+
+/// The stages with their working memory and the transmit queues of one worker.
+pub struct Pipeline {
+    worker: usize,
+    tx: Vec<Option<TxSlot>>,
+    touched: Vec<PortId>,
+    segments: BurstMemory,
+    events: Arc<EventQueue>,
+}
+
+struct TxSlot {
+    queue: Box<dyn TxQueue>,
+    capabilities: Capabilities,
+    picks: ArrayVec<Pick, BURST_MAX>,
+}
+
+/// One frame that is to leave by a transmit queue.
+struct Pick {
+    frame: u8,
+    tags: Tags,
+}
+
+/// One admitted frame between ingress and egress.
+#[derive(Clone)]
+struct Lane {
+    frame: u8,
+    /// Still to be forwarded; false once learning dropped it.
+    alive: bool,
+    source: u64,
+    destination: u64,
+    classified: Classified,
+}
+
+type Lanes = ArrayVec<Lane, BURST_MAX>;
+
+/// What kind of frame is flooded; each port has a flag per kind.
+#[derive(Clone, Copy)]
+enum FloodKind {
+    UnknownUnicast,
+    Multicast,
+    Broadcast,
+}
+
+/// What stays the same for all frames of a burst at one switch.
+struct At<'s> {
+    snapshot: &'s Snapshot,
+    from: PortId,
+    port: &'s Port,
+    switch: &'s Switch,
+    now: u32,
+    hops: usize,
+}
+
+impl Pipeline {
+    /// A pipeline whose counters are those of worker number `worker`.
+    pub fn new(worker: usize, events: Arc<EventQueue>) -> Pipeline {
+        Pipeline { worker, tx: Vec::new(), touched: Vec::with_capacity(64), segments: BurstMemory::new(), events }
+    }
+
+    /// Takes frames for `port` to `queue` from now on; returns the former queue.
+    pub fn attach(&mut self, port: PortId, queue: Box<dyn TxQueue>) -> Option<Box<dyn TxQueue>> {
+        if self.tx.len() <= port.index() {
+            self.tx.resize_with(port.index() + 1, || None);
+            // A burst touches a port once at most, so this never grows while frames flow.
+            self.touched.reserve(self.tx.len());
+        }
+        let capabilities = queue.capabilities();
+        self.tx[port.index()].replace(TxSlot { queue, capabilities, picks: ArrayVec::new() }).map(|slot| slot.queue)
+    }
+
+    /// Gives the transmit queue of `port` back.
+    pub fn detach(&mut self, port: PortId) -> Option<Box<dyn TxQueue>> {
+        self.tx.get_mut(port.index())?.take().map(|slot| slot.queue)
+    }
+
+    /// Forwards the frames of a burst that arrived at port `from`; `now` is the current tick.
+    pub fn run(&mut self, snapshot: &Snapshot, from: PortId, burst: &mut Burst<'_>, now: u32) {
+        let Some(port) = snapshot.port(from) else { return };
+        let Some(switch) = snapshot.switch(port.switch) else { return };
+        let counters = &port.counters[self.worker];
+        count_received(burst, counters);
+        if !port.state.is_enabled() {
+            counters.drop_many(DropReason::IngressDisabled, burst.len() as u64);
+            return;
+        }
+
+        let mut lanes = Lanes::new_const();
+        for (i, frame) in burst.frames_mut().iter_mut().enumerate() {
+            match parse(frame).and_then(|()| admit(port, switch, i as u8, frame)) {
+                Ok(lane) => lanes.push(lane),
+                Err(reason) => counters.drop(reason),
+            }
+        }
+        self.forward(&At { snapshot, from, port, switch, now, hops: 0 }, burst.frames(), &mut lanes);
+        self.flush(snapshot, burst.frames_mut());
+    }
+
+    fn forward(&mut self, at: &At<'_>, frames: &[Frame<'_>], lanes: &mut Lanes) {
+        if at.switch.fdb.capacity() > LARGE_TABLE && lanes.len() > 1 {
+            touch(at.switch, lanes);
+        }
+        if at.port.learning && !at.switch.hub && at.switch.ageing != 0 {
+            self.learn(at, lanes);
+        }
+        let mut previous = None;
+        for lane in lanes.iter().filter(|lane| lane.alive) {
+            if lane.destination & GROUP_BIT != 0 {
+                let broadcast = lane.destination == (1 << 48) - 1;
+                self.flood(at, frames, lane, if broadcast { FloodKind::Broadcast } else { FloodKind::Multicast });
+                continue;
+            }
+            // Neighbours in a burst mostly go to the same station.
+            let key = (lane.destination, lane.classified.vlan);
+            let to = match previous {
+                Some((k, to)) if k == key => to,
+                _ => look_up(at, key),
+            };
+            previous = Some((key, to));
+            match to.and_then(|to| at.snapshot.port(to).map(|port| (to, port))) {
+                Some((to, out)) => self.unicast(at, frames, lane, to, out),
+                None => self.flood(at, frames, lane, FloodKind::UnknownUnicast),
+            }
+        }
+    }
+
+    fn learn(&mut self, at: &At<'_>, lanes: &mut Lanes) {
+        let learner = Learner {
+            port: at.from,
+            limit: at.port.learn_limit,
+            kind: if at.port.sticky { EntryKind::Sticky } else { EntryKind::Learned },
+            now: at.now,
+            ageing: at.switch.ageing,
+        };
+        let mut previous = None;
+        for lane in lanes {
+            let key = (lane.source, lane.classified.vlan);
+            if previous == Some(key) {
+                continue;
+            }
+            let place = at.switch.fdb.place(key.0, key.1);
+            match at.switch.fdb.learn(place, &learner) {
+                Learned::Known => previous = Some(key),
+                Learned::NotLearned => {}
+                Learned::Conflict => {
+                    lane.alive = false;
+                    at.port.counters[self.worker].drop(DropReason::StaticMove);
+                }
+                what => {
+                    let (mac, vlan) = (wire::MacAddr::from_u64(key.0), key.1);
+                    self.events.fdb(WorkerEvent::Fdb { switch: at.port.switch, vlan, mac, port: at.from, what });
+                }
+            }
+        }
+    }
+
+    fn unicast(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, to: PortId, out: &Port) {
+        if to == at.from && !at.port.hairpin {
+            return at.port.counters[self.worker].drop(DropReason::SamePort);
+        }
+        let refused = if at.port.isolated && out.isolated {
+            Some(DropReason::Isolated)
+        } else if !out.vlan.members.contains(lane.classified.vlan) {
+            Some(DropReason::VlanEgressFilter)
+        } else if !out.state.is_up() {
+            Some(DropReason::PortDown)
+        } else {
+            None
+        };
+        match refused {
+            Some(reason) => out.counters[self.worker].drop(reason),
+            None => self.output(at, frames, lane, to, out),
+        }
+    }
+
+    fn flood(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, kind: FloodKind) {
+        let mut targets = 0u64;
+        for to in &at.switch.ports {
+            let Some(out) = at.snapshot.port(*to) else { continue };
+            let wanted = match kind {
+                FloodKind::UnknownUnicast => out.flood,
+                FloodKind::Multicast => out.mcast_flood,
+                FloodKind::Broadcast => out.bcast_flood,
+            };
+            let returns = *to == at.from && !at.port.hairpin;
+            let isolated = at.port.isolated && out.isolated;
+            if wanted && !returns && !isolated && out.state.is_up() && out.vlan.members.contains(lane.classified.vlan) {
+                targets += 1;
+                self.output(at, frames, lane, *to, out);
+            }
+        }
+        let counters = &at.port.counters[self.worker];
+        match targets {
+            0 => counters.drop(DropReason::NoFloodTarget),
+            n => counters.copies.add(n - 1),
+        }
+    }
+
+    #[inline]
+    fn output(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, to: PortId, out: &Port) {
+        if !offload::fits_mtu(&frames[usize::from(lane.frame)], out.mtu) {
+            return out.counters[self.worker].drop(DropReason::MtuExceeded);
+        }
+        let tags = out.vlan.egress_tags(&lane.classified);
+        if let Some(peer) = out.patch_peer {
+            return self.cross_patch(at, frames, lane, out, peer, &tags);
+        }
+        match self.tx.get_mut(to.index()).and_then(Option::as_mut) {
+            Some(slot) => {
+                if slot.picks.is_empty() {
+                    self.touched.push(to);
+                }
+                slot.picks.push(Pick { frame: lane.frame, tags });
+            }
+            // The device went away, and control has not yet said so in the port's state.
+            None => out.counters[self.worker].drop(DropReason::TxLinkDown),
+        }
+    }
+
+    /// Takes a frame that leaves by a patch port through the switch at the other end.
+    #[cold]
+    fn cross_patch(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, out: &Port, peer: PortId, tags: &[Tag]) {
+        let octets = (frames[usize::from(lane.frame)].len() + tags.len() * Tag::LEN) as u64;
+        let there = at.snapshot.port(peer).and_then(|port| at.snapshot.switch(port.switch).map(|switch| (port, switch)));
+        let Some((port, switch)) = there else {
+            return out.counters[self.worker].drop(DropReason::TxLinkDown);
+        };
+        out.counters[self.worker].tx_packets.add(1);
+        out.counters[self.worker].tx_bytes.add(octets);
+        let counters = &port.counters[self.worker];
+        counters.rx_packets.add(1);
+        counters.rx_bytes.add(octets);
+        let admitted = if !port.state.is_enabled() {
+            Err(DropReason::IngressDisabled)
+        } else if at.hops >= PATCH_HOPS_MAX {
+            Err(DropReason::PatchHops)
+        } else {
+            reserved_group(switch, lane.destination).and_then(|()| port.vlan.classify(tags))
+        };
+        match admitted {
+            Ok(classified) => {
+                let mut lanes = Lanes::new_const();
+                lanes.push(Lane { classified, ..lane.clone() });
+                let at = At { snapshot: at.snapshot, from: peer, port, switch, now: at.now, hops: at.hops + 1 };
+                self.forward(&at, frames, &mut lanes);
+            }
+            Err(reason) => counters.drop(reason),
+        }
+    }
+
+    fn flush(&mut self, snapshot: &Snapshot, frames: &mut [Frame<'_>]) {
+        while let Some(to) = self.touched.pop() {
+            let (Some(slot), Some(port)) = (self.tx[to.index()].as_mut(), snapshot.port(to)) else { continue };
+            let counters = &port.counters[self.worker];
+            let report = TxReport::new(counters);
+            let mut ready: ArrayVec<u8, BURST_MAX> = ArrayVec::new_const();
+            for Pick { frame: i, tags } in slot.picks.drain(..) {
+                let frame = &mut frames[usize::from(i)];
+                frame.set_wire_tags(&tags);
+                if slot.capabilities.cover(&frame.offload()) {
+                    ready.push(i);
+                } else if !frame.offload().is_gso() {
+                    match offload::finish_checksum(frame) {
+                        Ok(()) => ready.push(i),
+                        Err(_) => report.dropped(DropReason::NotSegmentable, 1),
+                    }
+                } else {
+                    // What was picked before this frame leaves before its segments.
+                    slot.queue.transmit(frames, &ready, &report);
+                    ready.clear();
+                    frames[usize::from(i)].set_wire_tags(&[]);
+                    transmit_segments(slot.queue.as_mut(), &frames[usize::from(i)], &tags, &mut self.segments, counters);
+                }
+            }
+            if !ready.is_empty() {
+                slot.queue.transmit(frames, &ready, &report);
+            }
+        }
+    }
+}
+
+#[inline]
+fn count_received(burst: &Burst<'_>, counters: &PortCounters) {
+    let octets: usize = burst.frames().iter().map(|frame| frame.len() + frame.tags().len() * Tag::LEN).sum();
+    counters.rx_packets.add(burst.len() as u64);
+    counters.rx_bytes.add(octets as u64);
+    for (reason, count) in burst.losses() {
+        counters.rx_packets.add(*count);
+        counters.drop_many(*reason, *count);
+    }
+}
+
+/// Takes the outermost VLAN tag out of the octets and checks what the device said about the frame.
+#[inline]
+fn parse(frame: &mut Frame<'_>) -> Result<(), DropReason> {
+    if frame.head().len() < ethernet::HEADER_LEN {
+        return Err(DropReason::Runt);
+    }
+    frame.pop_tag().map_err(|_| DropReason::VlanTagCut)?;
+    offload::check(frame).map_err(|_| DropReason::RxBadOffload)
+}
+
+#[inline]
+fn admit(port: &Port, switch: &Switch, index: u8, frame: &Frame<'_>) -> Result<Lane, DropReason> {
+    let head = frame.head();
+    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] = *head else { return Err(DropReason::Runt) };
+    let destination = u64::from_be_bytes([0, 0, d0, d1, d2, d3, d4, d5]);
+    let source = u64::from_be_bytes([0, 0, s0, s1, s2, s3, s4, s5]);
+    if source & GROUP_BIT != 0 || source == 0 {
+        return Err(DropReason::SrcMacInvalid);
+    }
+    reserved_group(switch, destination)?;
+    let classified = port.vlan.classify(frame.tags())?;
+    Ok(Lane { frame: index, alive: true, source, destination, classified })
+}
+
+/// Whether a switch lets a destination pass that may be a reserved group address. Without spanning tree, BPDUs (:00) are
+/// forwarded as other multicast, as the Linux bridge does (`net/bridge/br_input.c`); MAC control (:01) never is.
+#[inline]
+fn reserved_group(switch: &Switch, destination: u64) -> Result<(), DropReason> {
+    if destination & !0xf != RESERVED_GROUP {
+        return Ok(());
+    }
+    match destination & 0xf {
+        0 => Ok(()),
+        1 => Err(DropReason::MacControl),
+        n if switch.group_fwd_mask >> n & 1 != 0 => Ok(()),
+        _ => Err(DropReason::ReservedGroup),
+    }
+}
+
+#[inline]
+fn look_up(at: &At<'_>, (destination, vlan): (u64, wire::VlanId)) -> Option<PortId> {
+    if at.switch.hub {
+        return None;
+    }
+    at.switch.fdb.lookup(at.switch.fdb.place(destination, vlan), at.now, at.switch.ageing)
+}
+
+/// Starts the cache misses of all lookups of a burst at once.
+fn touch(switch: &Switch, lanes: &Lanes) {
+    let mut sum = 0;
+    for lane in lanes {
+        sum ^= switch.fdb.touch(switch.fdb.place(lane.source, lane.classified.vlan));
+        sum ^= switch.fdb.touch(switch.fdb.place(lane.destination, lane.classified.vlan));
+    }
+    core::hint::black_box(sum);
+}
+
+fn transmit_segments(queue: &mut dyn TxQueue, frame: &Frame<'_>, tags: &[Tag], memory: &mut BurstMemory, counters: &PortCounters) {
+    let report = TxReport::new(counters);
+    let Ok(mut segments) = Segments::new(frame) else {
+        return report.dropped(DropReason::NotSegmentable, 1);
+    };
+    counters.copies.add(segments.count().saturating_sub(1) as u64);
+    loop {
+        let mut batch = memory.burst();
+        let more = segments.next_batch(&mut batch);
+        let mut picks: ArrayVec<u8, BURST_MAX> = ArrayVec::new_const();
+        for (i, segment) in batch.frames_mut().iter_mut().enumerate() {
+            segment.set_wire_tags(tags);
+            picks.push(i as u8);
+        }
+        queue.transmit(batch.frames(), &picks, &report);
+        if !more {
+            break;
+        }
+    }
+}
