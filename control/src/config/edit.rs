@@ -32,7 +32,9 @@ pub fn add_switch(config: &Config, request: &AddSwitch) -> Result<Config, Refusa
     if request.host_port {
         match new.port.get(name) {
             Some(port) if port.kind == PortKind::Host && port.switch == *name && request.may_exist => {}
-            Some(port) => return Err(format!("port {name:?} exists already, as {} port of switch {:?}", kind_name(port.kind), port.switch)),
+            Some(port) => {
+                return Err(format!("port {name:?} exists already, as {} port of switch {:?}", kind_name(port.kind), port.switch));
+            }
             None => {
                 new.port.insert(name.clone(), PortConfig { kind: PortKind::Host, ..PortConfig::new(name) });
             }

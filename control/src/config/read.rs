@@ -239,10 +239,7 @@ mod tests {
     fn missing_required_keys_are_named() {
         let (config, problems) = read(json!({"port": {"a": {}}, "fdb": [{"mac": "02:00:00:00:00:01"}]}));
         assert!(config.port.is_empty());
-        assert_eq!(
-            problems,
-            ["fdb entry 1: `switch` is missing", "fdb entry 1: `port` is missing", "port \"a\": `switch` is missing"]
-        );
+        assert_eq!(problems, ["fdb entry 1: `switch` is missing", "fdb entry 1: `port` is missing", "port \"a\": `switch` is missing"]);
     }
 
     #[test]

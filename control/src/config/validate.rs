@@ -268,7 +268,8 @@ fn references(name: &str, port: &PortConfig, config: &Config, problems: &mut Vec
         let related = Subject::Switch(port.switch.clone());
         problems.push(Problem::new(subject.clone(), format!("no switch {:?}", port.switch)).at("switch").help(help).related(related));
     }
-    let Some((peer_name, peer)) = port.peer.as_ref().filter(|_| port.kind == PortKind::Patch).and_then(|peer| config.port.get_key_value(peer))
+    let Some((peer_name, peer)) =
+        port.peer.as_ref().filter(|_| port.kind == PortKind::Patch).and_then(|peer| config.port.get_key_value(peer))
     else {
         return; // A peer that does not exist (yet) leaves the link down.
     };

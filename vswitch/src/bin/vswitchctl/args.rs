@@ -127,6 +127,11 @@ pub(crate) struct SetSwitch {
     pub(crate) settings: SwitchSettings,
 }
 
+impl SwitchSettings {
+    /// The keys of a switch.
+    pub(crate) const KEYS: [&'static str; 4] = ["ageing_time", "hub", "fdb_size", "group_fwd_mask"];
+}
+
 /// Settings of a switch; each is the configuration key of the same name.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Settings")]
@@ -211,6 +216,38 @@ pub(crate) struct SetPort {
     /// Carry frames, or drop them all
     #[arg(long, value_name = "on|off", value_parser = on_off, conflicts_with = "disabled", help_heading = "Forwarding")]
     pub(crate) enabled: Option<bool>,
+}
+
+impl PortSettings {
+    /// The keys of a port that can change while the port exists.
+    pub(crate) const KEYS: [&'static str; 26] = [
+        "access",
+        "trunk",
+        "native",
+        "native_tagged",
+        "qinq",
+        "cvlans",
+        "qinq_ethertype",
+        "accept_tagged",
+        "priority_tags",
+        "netns",
+        "interface",
+        "mtu",
+        "mac",
+        "queues",
+        "offload",
+        "ring_size",
+        "tx_queue",
+        "learning",
+        "learn_limit",
+        "sticky",
+        "flood",
+        "mcast_flood",
+        "bcast_flood",
+        "hairpin",
+        "isolated",
+        "enabled",
+    ];
 }
 
 /// Settings of a port; each is the configuration key of the same name.

@@ -29,9 +29,6 @@ fn reset(map: &mut Map<String, Value>, keys: &[String]) -> Result<(), String> {
 }
 
 impl SwitchSettings {
-    /// The keys of [`SwitchConfig`].
-    pub(crate) const KEYS: [&'static str; 4] = ["ageing_time", "hub", "fdb_size", "group_fwd_mask"];
-
     fn map(&self) -> Map<String, Value> {
         let mut map = Map::new();
         put(&mut map, "ageing_time", self.ageing_time.as_ref());
@@ -62,36 +59,6 @@ const TRUNK: &[&str] = &["trunk", "native", "native_tagged"];
 const QINQ: &[&str] = &["qinq", "cvlans", "qinq_ethertype"];
 
 impl PortSettings {
-    /// The keys of [`PortConfig`] that can change while the port exists.
-    pub(crate) const KEYS: [&'static str; 26] = [
-        "access",
-        "trunk",
-        "native",
-        "native_tagged",
-        "qinq",
-        "cvlans",
-        "qinq_ethertype",
-        "accept_tagged",
-        "priority_tags",
-        "netns",
-        "interface",
-        "mtu",
-        "mac",
-        "queues",
-        "offload",
-        "ring_size",
-        "tx_queue",
-        "learning",
-        "learn_limit",
-        "sticky",
-        "flood",
-        "mcast_flood",
-        "bcast_flood",
-        "hairpin",
-        "isolated",
-        "enabled",
-    ];
-
     fn map(&self) -> Map<String, Value> {
         let mut map = Map::new();
         put(&mut map, "access", self.access.as_ref());

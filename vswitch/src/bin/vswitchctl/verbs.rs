@@ -112,7 +112,7 @@ impl Session<'_> {
             Verb::Export(a) => {
                 let reply: api::ExportReply = self.call("Export", &serde_json::json!({}))?;
                 if a.json {
-                    let config: toml::Value = toml::from_str(&reply.text).map_err(|e| Failure::Local(format!("export: {e}")))?;
+                    let config = control::config::load(&reply.text, "export").map_err(Failure::Local)?;
                     return Ok(printer.json_pretty(&config)?);
                 }
                 Ok(printer.line(&reply.text)?)
@@ -306,8 +306,8 @@ fn read(file: &Path) -> Result<String, Failure> {
 
 fn check(printer: &mut Printer, file: &Path) -> Result<(), Failure> {
     let (text, name) = (read(file)?, name_of(file));
-    let _ = text;
-    Ok(printer.line(&format!("{name}: good"))?)
+    let config = control::config::load(&text, &name).map_err(Failure::Local)?;
+    Ok(printer.line(&format!("{name}: good ({} switches, {} ports)", config.switch.len(), config.port.len()))?)
 }
 
 fn completions(printer: &mut Printer, shell: Shell) -> Result<(), Failure> {
