@@ -295,10 +295,8 @@ impl Pipeline {
                 if slot.capabilities.cover(&frame.offload()) {
                     ready.push(i);
                 } else if !frame.offload().is_gso() {
-                    match offload::finish_checksum(frame) {
-                        Ok(()) => ready.push(i),
-                        Err(_) => report.dropped(DropReason::NotSegmentable, 1),
-                    }
+                    offload::finish_checksum(frame);
+                    ready.push(i);
                 } else {
                     // What was picked before this frame leaves before its segments.
                     slot.queue.transmit(frames, &ready, &report);

@@ -1,0 +1,79 @@
+//! The steady path allocates nothing: not for known stations, not for flooding, tagging, dropping or learning.
+
+mod lab;
+
+use std::os::fd::BorrowedFd;
+
+use dataplane::burst::Burst;
+use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport};
+use dataplane::frame::Frame;
+use dataplane::snapshot::PortId;
+use lab::{Lab, access, frame, mac, tagged, trunk};
+use wire::{MacAddr, Offload};
+
+/// A receive queue that delivers the same frames again and again.
+struct Endless(Vec<Vec<u8>>);
+
+impl RxQueue for Endless {
+    fn receive<'a>(&'a mut self, burst: &mut Burst<'a>) -> Result<(), RxError> {
+        for octets in self.0.iter().cycle() {
+            if burst.is_full() {
+                break;
+            }
+            burst.push_borrowed(octets, Offload::NONE, None);
+        }
+        Ok(())
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// A transmit queue that only counts.
+struct Sink;
+
+impl TxQueue for Sink {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
+    }
+
+    fn transmit(&mut self, frames: &[Frame<'_>], picks: &[u8], report: &TxReport<'_>) {
+        for pick in picks {
+            report.sent(1, frames[usize::from(*pick)].wire_len() as u64);
+        }
+    }
+}
+
+#[test]
+fn frames_cost_no_allocation() {
+    let mut lab = Lab::new(4);
+    lab.port(1).vlan = trunk("10,20", Some(1));
+    lab.port(2).vlan = access(10);
+    for port in 0..4 {
+        lab.pipeline.attach(PortId(port), Box::new(Sink));
+    }
+    let mut queue = Endless(vec![
+        frame(mac(2), mac(1)),                            // unknown, then known
+        frame(MacAddr::BROADCAST, mac(1)),                // flooded
+        tagged(MacAddr::BROADCAST, mac(3), 0x8100, 10),   // flooded, tagged and untagged
+        tagged(mac(3), mac(4), 0x8100, 30),               // other VLAN
+        frame(MacAddr([1, 0x80, 0xc2, 0, 0, 2]), mac(1)), // dropped
+        vec![1; 7],                                       // runt
+        frame(mac(1), MacAddr([0x52, 0x54, 1, 1, 1, 1])), // same port
+    ]);
+    let run = |lab: &mut Lab, queue: &mut Endless, turns: u32| {
+        for turn in 0..turns {
+            let mut burst = lab.memory.burst();
+            queue.receive(&mut burst).unwrap();
+            lab.pipeline.run(&lab.snapshot, PortId((turn % 4) as u16), &mut burst, turn);
+        }
+    };
+    run(&mut lab, &mut queue, 8);
+    let allocations = allocation_counter::measure(|| run(&mut lab, &mut queue, 1000));
+    assert_eq!(allocations.count_total, 0);
+    // The instrument itself works.
+    assert_eq!(allocation_counter::measure(|| drop(std::hint::black_box(vec![1u8]))).count_total, 1);
+    assert!(lab.counters(0).rx_packets.get() > 8000);
+    lab.assert_conserved();
+}
