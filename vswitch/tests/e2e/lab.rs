@@ -33,7 +33,7 @@ pub(crate) fn lacking(programs: &[&str]) -> Option<String> {
         return Some("needs CAP_NET_ADMIN and CAP_SYS_ADMIN to make network namespaces; run as root or with ./run test".into());
     }
     if fs::File::options().read(true).write(true).open("/dev/net/tun").is_err() {
-        return Some("needs /dev/net/tun".into());
+        return Some("needs /dev/net/tun, open for reading and writing".into());
     }
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = |name: &&&str| std::env::split_paths(&paths).any(|directory| directory.join(name).exists());

@@ -50,7 +50,7 @@ impl Cli {
         let command = Cli::command();
         let heading = command.get_styles().get_header();
         let literal = command.get_styles().get_literal();
-        let mut template = format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n");
+        let mut template = "{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
         for (group, verbs) in GROUPS {
             template += &format!("\n{heading}{group}:{heading:#}\n");
             for verb in *verbs {
