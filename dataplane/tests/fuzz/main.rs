@@ -9,4 +9,5 @@
 
 mod frames;
 mod offload;
+mod pipeline;
 mod wire;
