@@ -126,8 +126,13 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
     let mut snapshot = Snapshot::default();
     for (name, settings) in &config.switch {
         let Some(parts) = switches.get(name) else { continue };
-        let mut members: Vec<PortId> =
-            config.port.iter().filter(|(_, port)| port.switch == *name).filter_map(|(port, _)| ports.get(port)).map(|port| port.id).collect();
+        let mut members: Vec<PortId> = config
+            .port
+            .iter()
+            .filter(|(_, port)| port.switch == *name)
+            .filter_map(|(port, _)| ports.get(port))
+            .map(|port| port.id)
+            .collect();
         members.sort_unstable();
         let switch = Switch {
             fdb: parts.fdb.clone(),

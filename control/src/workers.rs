@@ -51,6 +51,9 @@ pub trait Workers {
     /// Takes the oldest event of some worker.
     fn next_event(&mut self) -> Option<WorkerEvent>;
 
+    /// Events of all workers that did not fit.
+    fn lost_events(&self) -> u64;
+
     /// Turns events of address tables on or off.
     fn watch_fdb(&mut self, on: bool);
 
@@ -127,8 +130,7 @@ impl Workers for WorkerSet {
             }
         }
         for (slot, attach) in self.slots.iter().zip(attach) {
-            let update =
-                Update { snapshot: change.snapshot.clone(), detach: change.detach.clone(), attach, polling: change.polling };
+            let update = Update { snapshot: change.snapshot.clone(), detach: change.detach.clone(), attach, polling: change.polling };
             slot.handle.send(update)?;
         }
         self.slots.iter().map(|slot| slot.handle.wait(TAKE_UP_MAX)).collect()
@@ -143,6 +145,10 @@ impl Workers for WorkerSet {
             }
         }
         None
+    }
+
+    fn lost_events(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.handle.lost_events()).sum()
     }
 
     fn watch_fdb(&mut self, on: bool) {
