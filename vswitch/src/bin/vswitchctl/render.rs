@@ -302,7 +302,7 @@ fn lines(table: &Table) -> String {
 
 /// Lost links and other problems, one line each.
 fn attention(ports: &[PortInfo], problems: &[String]) -> String {
-    let ports = ports.iter().filter_map(|port| port.problem.as_ref().map(|problem| format!("port {}: {problem}", port.name)));
+    let ports = ports.iter().filter_map(|port| port.problem.as_ref().map(|problem| format!("port {:?}: {problem}", port.name)));
     // The daemon lists lost ports among its problems, too.
     let mut all: Vec<String> = ports.collect();
     all.extend(problems.iter().filter(|problem| !all.contains(problem)).cloned().collect::<Vec<_>>());
@@ -437,9 +437,9 @@ mod tests {
         lost.link = Link::Lost;
         lost.problem = Some("interface p1 was deleted".into());
         let text = PLAIN.ports(&[lost.clone()]);
-        assert!(text.contains("lost") && text.ends_with("\n! port p1: interface p1 was deleted\n"), "{text}");
-        let both = attention(&[lost], &["port p1: interface p1 was deleted".into(), "disk full".into()]);
-        assert_eq!(both, "! port p1: interface p1 was deleted\n! disk full\n");
+        assert!(text.contains("lost") && text.ends_with("\n! port \"p1\": interface p1 was deleted\n"), "{text}");
+        let both = attention(&[lost], &["port \"p1\": interface p1 was deleted".into(), "disk full".into()]);
+        assert_eq!(both, "! port \"p1\": interface p1 was deleted\n! disk full\n");
     }
 
     #[test]

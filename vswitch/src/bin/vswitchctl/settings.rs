@@ -53,11 +53,6 @@ impl SetSwitch {
     }
 }
 
-/// The keys that belong to one VLAN mode only.
-const ACCESS: &[&str] = &["access", "accept_tagged"];
-const TRUNK: &[&str] = &["trunk", "native", "native_tagged"];
-const QINQ: &[&str] = &["qinq", "cvlans", "qinq_ethertype"];
-
 impl PortSettings {
     fn map(&self) -> Map<String, Value> {
         let mut map = Map::new();
@@ -124,19 +119,10 @@ impl AddPort {
 }
 
 impl SetPort {
-    /// The keys to change. A new VLAN mode resets the keys of the other modes.
+    /// The keys to change. The daemon resets the keys of the other VLAN modes when a new one is among them.
     pub(crate) fn changes(&self) -> Result<Map<String, Value>, String> {
         let mut map = self.settings.map();
         put(&mut map, "enabled", self.enabled.as_ref());
-        let others: &[&[&str]] = match &self.settings {
-            PortSettings { access: Some(_), .. } => &[TRUNK, QINQ],
-            PortSettings { trunk: Some(_), .. } => &[ACCESS, QINQ],
-            PortSettings { qinq: Some(_), .. } => &[ACCESS, TRUNK],
-            _ => &[],
-        };
-        for key in others.iter().copied().flatten() {
-            map.insert((*key).to_owned(), Value::Null);
-        }
         reset(&mut map, &self.default)?;
         Ok(map)
     }
@@ -247,16 +233,6 @@ mod tests {
         assert!(set_port("p --mtu 9000 --default mtu").is_err());
         assert!(set_port("p --enabled on --disabled").is_err());
         assert!(set_port("p --default nonsense").is_err());
-    }
-
-    #[test]
-    fn a_new_vlan_mode_replaces_the_old_one() {
-        let changes = set_port("p --access 20").unwrap();
-        assert_eq!(
-            changes,
-            json!({"access": 20, "trunk": null, "native": null, "native_tagged": null, "qinq": null, "cvlans": null, "qinq_ethertype": null})
-        );
-        assert_eq!(set_port("p --native 20").unwrap(), json!({"native": 20}));
         assert_eq!(set_port("p --default access --mtu 9000").unwrap(), json!({"access": null, "mtu": 9000}));
     }
 }
