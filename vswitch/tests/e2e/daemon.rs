@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::lab::{Lab, Lines, eventually, lab, skip};
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+
+use crate::lab::{DEADLINE, Lab, Lines, eventually, lab, skip};
 
 /// `monitor --json` that has shown to be listening: it has printed a change made for the purpose.
 #[track_caller]
@@ -102,11 +105,10 @@ fn an_idle_daemon_with_16_ports_uses_under_one_percent_of_a_core() {
 
 #[test]
 fn a_configuration_file_is_taken_at_the_start() {
-    let lab = crate::lab::lacking(&[]).is_none().then(Lab::without_daemon);
-    let Some(lab) = lab else { return skip("daemon::a_configuration_file_is_taken_at_the_start", "needs network namespaces") };
+    let lab = lab!(without daemon);
     let file = lab.path("vswitch.toml");
     fs::write(&file, "[switch.lan]\nageing_time = \"60s\"\n[port.a]\nswitch = \"lan\"\nkind = \"sim\"\naccess = 10\n").unwrap();
-    lab.start_daemon_with(&["--config", file.to_str().unwrap()]);
+    lab.start_daemon_with(&[], &["--config", file.to_str().unwrap()]);
     assert_eq!(lab.port("a").vlan, "access 10");
 }
 
@@ -144,4 +146,100 @@ fn a_second_daemon_at_the_same_socket_is_refused() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("socket"), "{output:?}");
     assert_eq!(lab.try_ctl("status").code, 0, "the first goes on");
+}
+
+#[test]
+fn a_full_disk_refuses_changes_and_stops_nothing() {
+    let lab = lab!(without daemon, "mount", "dd", "ping");
+    // The state directory is a file system of its own with next to no room, in a mount namespace of the daemon's.
+    let state = lab.path("state");
+    fs::create_dir(&state).unwrap();
+    let script = format!("mount -t tmpfs -o size=16k none {0} && exec \"$@\"", state.display());
+    lab.start_daemon_with(&["unshare", "-m", "sh", "-c", &script, "sh"], &[]);
+    lab.ctl("add-switch lan");
+    let a = lab.host("lan", "a", "10.0.0.1", "");
+    let _b = lab.host("lan", "b", "10.0.0.2", "");
+    let before = lab.ctl("export");
+    let inside = format!("/proc/{}/root{}/ballast", lab.daemon_pid(), state.display());
+    // dd ends with an error when the disk is full, which is the aim.
+    let _ = Command::new("dd").args(["if=/dev/zero", &format!("of={inside}"), "bs=1k"]).output().unwrap();
+    let complaint = lab.refused("add-port lan c --sim").to_lowercase();
+    assert!(complaint.contains("no space left"), "{complaint}");
+    assert_eq!(lab.ctl("export"), before, "the change did not happen");
+    assert!(a.reaches("10.0.0.2"));
+    fs::remove_file(&inside).unwrap();
+    lab.ctl("add-port lan c --sim");
+}
+
+#[test]
+fn running_out_of_descriptors_refuses_ports_and_stops_nothing() {
+    let lab = lab!(without daemon, "prlimit", "ping");
+    lab.start_daemon_with(&["prlimit", "--nofile=48:48"], &[]);
+    lab.ctl("add-switch lan");
+    let a = lab.host("lan", "a", "10.0.0.1", "");
+    let _b = lab.host("lan", "b", "10.0.0.2", "");
+    let refused = (0..64).find_map(|i| {
+        let outcome = lab.try_ctl(&format!("add-port lan t{i} --tap"));
+        (outcome.code != 0).then_some((i, outcome))
+    });
+    let (i, outcome) = refused.expect("64 ports do not fit into 48 descriptors");
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert!(outcome.err.to_lowercase().contains("open files"), "{outcome:?}");
+    assert!(!lab.home.has(&format!("t{i}")), "nothing of the refused port stays");
+    assert!(a.reaches("10.0.0.2"));
+    // With one port less there is room again.
+    lab.ctl("del-port lan t0");
+    lab.ctl("status");
+}
+
+#[test]
+fn hostile_clients_stall_neither_forwarding_nor_others() {
+    let lab = lab!("ping");
+    lab.ctl("add-switch lan");
+    let a = lab.host("lan", "a", "10.0.0.1", "");
+    let _b = lab.host("lan", "b", "10.0.0.2", "");
+    let connect = || UnixStream::connect(lab.socket()).unwrap();
+    // Clients that say half of something and then nothing.
+    let mut halves: Vec<_> = (0..20).map(|_| connect()).collect();
+    halves.iter_mut().for_each(|half| half.write_all(b"{\"method\":\"io.vsw").unwrap());
+    // One that asks much and reads nothing.
+    let mut deaf = connect();
+    deaf.set_nonblocking(true).unwrap();
+    for _ in 0..100_000 {
+        if deaf.write_all(b"{\"method\":\"io.vswitch.ListPorts\",\"parameters\":{}}\0").is_err() {
+            break;
+        }
+    }
+    // One that never comes to an end: it is cut off long before it could fill the memory.
+    let mut endless = connect();
+    endless.set_write_timeout(Some(DEADLINE)).unwrap();
+    let (chunk, mut sent) = (vec![b' '; 64 << 10], 0);
+    while sent < 100 << 20 && endless.write_all(&chunk).is_ok() {
+        sent += chunk.len();
+    }
+    assert!(sent < 16 << 20, "{sent} octets of one request were taken");
+    // Ones that make no sense.
+    for nonsense in [
+        &b"\0"[..],
+        b"hello\0",
+        b"[1,2]\0",
+        b"{\"method\":5}\0",
+        b"{\"method\":\"io.vswitch.AddPort\",\"parameters\":{\"name\":[]}}\0",
+        b"\xff\xfe\0",
+    ] {
+        let mut client = connect();
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        client.write_all(nonsense).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        // An error or the end of the connection, but no silence.
+        assert!(client.read_to_end(&mut answer).is_ok(), "{nonsense:?}");
+    }
+    let started = std::time::Instant::now();
+    lab.ctl("set-port b --learning off");
+    lab.ctl("show ports");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(a.reaches("10.0.0.2"));
+    let status: proto::api::StatusInfo = lab.json("status");
+    assert!(status.memory_bytes < 512 << 20, "{} octets", status.memory_bytes);
 }

@@ -52,16 +52,22 @@ pub(crate) fn skip(test: &str, reason: &str) {
 }
 
 /// A [`Lab`] for the test that calls it, or the end of that test where the machine lacks something. Takes the names of
-/// the programs the test needs beside `ip`.
+/// the programs the test needs beside `ip`; with `without daemon` in front the daemon is not started yet.
 macro_rules! lab {
-    ($($program:literal),*) => {{
+    (without daemon $(, $program:literal)*) => {
+        $crate::lab::lab!(@ $crate::lab::Lab::without_daemon, $($program),*)
+    };
+    (@ $start:path, $($program:literal),*) => {{
         fn here() {}
         let test = std::any::type_name_of_val(&here).trim_end_matches("::here");
         match $crate::lab::lacking(&[$($program),*]) {
             Some(reason) => return $crate::lab::skip(test, &reason),
-            None => $crate::lab::Lab::start(),
+            None => $start(),
         }
     }};
+    ($($program:literal),*) => {
+        $crate::lab::lab!(@ $crate::lab::Lab::start, $($program),*)
+    };
 }
 pub(crate) use lab;
 
@@ -287,16 +293,18 @@ impl Lab {
     /// Starts the daemon, again perhaps, and waits until it answers.
     #[track_caller]
     pub(crate) fn start_daemon(&self) {
-        self.start_daemon_with(&[]);
+        self.start_daemon_with(&[], &[]);
     }
 
-    /// As [`Lab::start_daemon`], with more arguments.
+    /// As [`Lab::start_daemon`], with more arguments, and run by another program, which has to become it (exec).
     #[track_caller]
-    pub(crate) fn start_daemon_with(&self, arguments: &[&str]) {
+    pub(crate) fn start_daemon_with(&self, by: &[&str], arguments: &[&str]) {
         let log = fs::File::options().append(true).create(true).open(self.path("log")).unwrap();
+        let program = [by, &[env!("CARGO_BIN_EXE_vswitchd")]].concat();
         let child = self
             .home
-            .command(env!("CARGO_BIN_EXE_vswitchd"))
+            .command(program[0])
+            .args(&program[1..])
             .arg("--socket")
             .arg(self.socket())
             .arg("--state-dir")
