@@ -1,6 +1,7 @@
 //! The workers as control sees them: one change at a time, in force everywhere before the next.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dataplane::device::{RxQueue, TxQueue, Wake};
@@ -76,11 +77,11 @@ pub struct WorkerSlot {
     pub handle: WorkerHandle,
     /// The core it is pinned to.
     pub core: Option<u16>,
-    /// Says whether its thread has ended.
-    pub is_finished: Box<dyn Fn() -> bool>,
+    /// Its thread.
+    pub thread: JoinHandle<()>,
 }
 
-/// The real workers.
+/// The real workers. Dropping the set ends their threads, and with them closes all devices.
 pub struct WorkerSet {
     slots: Vec<WorkerSlot>,
     /// Ports of the receive queues of each worker, one entry a queue.
@@ -170,6 +171,16 @@ impl Workers for WorkerSet {
     }
 
     fn any_lost(&self) -> bool {
-        self.slots.iter().any(|slot| (slot.is_finished)())
+        self.slots.iter().any(|slot| slot.thread.is_finished())
+    }
+}
+
+impl Drop for WorkerSet {
+    fn drop(&mut self) {
+        self.slots.iter().for_each(|slot| slot.handle.stop());
+        for slot in self.slots.drain(..) {
+            // A worker that panicked has said so already.
+            let _ = slot.thread.join();
+        }
     }
 }
