@@ -3,18 +3,19 @@
 //! Wiring only: the control thread is this one, workers are threads of their own, and everything that knows the
 //! operating system is handed in here. Exit codes: 0 told to stop, 1 failure, 2 usage.
 
+mod args;
 mod devices;
 mod threads;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow};
-use clap::Parser;
+use clap::Parser as _;
 use control::controller::{Controller, starting_config};
 use control::server::Server;
 use control::server::listen::listen;
@@ -25,29 +26,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
-/// A userspace virtual switch. Runs in the foreground; vswitchctl drives it.
-///
-/// The running configuration is kept in the state directory and comes back after a restart. SIGTERM and SIGINT end the
-/// daemon and remove its interfaces and socket; SIGHUP does nothing (use `vswitchctl apply FILE`).
-#[derive(Parser)]
-#[command(name = "vswitchd", version)]
-struct Args {
-    /// Configuration to start with while nothing is stored in the state directory
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Socket for vswitchctl
-    #[arg(long, value_name = "PATH", env = "VSWITCH_SOCKET", default_value = proto::api::SOCKET)]
-    socket: PathBuf,
-    /// Where the running configuration is kept
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/vswitch")]
-    state_dir: PathBuf,
-    /// What to log: error, warn, info, debug, trace, or a filter such as `info,netdev=debug`
-    #[arg(long, value_name = "LEVEL", env = "VSWITCH_LOG", default_value = "info")]
-    log: String,
-    /// Print the JSON schema of the configuration and end
-    #[arg(long, hide = true)]
-    print_schema: bool,
-}
+use crate::args::Args;
 
 fn main() -> ExitCode {
     let args = Args::parse();
