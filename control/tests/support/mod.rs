@@ -45,6 +45,15 @@ impl Clock for TestClock {
     }
 }
 
+/// The clock of a worker: that of the test, and a microsecond more with each look, so that spinning comes to an end.
+struct WorkerClock(TestClock, AtomicU64);
+
+impl Clock for WorkerClock {
+    fn now(&self) -> u64 {
+        self.0.now() + self.1.fetch_add(1000, Ordering::Relaxed)
+    }
+}
+
 /// What a worker sleeps on when there is no descriptor.
 #[derive(Default)]
 struct Bell {
@@ -87,7 +96,13 @@ impl Poller for BellPoller {
 pub fn workers(count: usize, clock: &TestClock, notify: Arc<dyn Wake>) -> WorkerSet {
     let slots = (0..count).map(|index| {
         let bell = Arc::new(Bell::default());
-        let (worker, handle) = Worker::new(index, Box::new(BellPoller(bell.clone())), bell, Box::new(clock.clone()), notify.clone());
+        let (worker, handle) = Worker::new(
+            index,
+            Box::new(BellPoller(bell.clone())),
+            bell,
+            Box::new(WorkerClock(clock.clone(), AtomicU64::new(0))),
+            notify.clone(),
+        );
         let thread = std::thread::spawn(move || worker.run());
         WorkerSlot { handle, core: None, thread }
     });
