@@ -82,6 +82,9 @@ impl Controller {
     /// Why it is refused; then the running switch is as before (but see the module text on netdevs made anew). After the
     /// loss of a worker the daemon must end, see [`Controller::fatal`].
     pub fn transact(&mut self, new: Config, strictness: Strictness, now: Nanos) -> Result<Changed, String> {
+        if let Some(fatal) = &self.fatal {
+            return Err(fatal.clone());
+        }
         let mut changed = self.dry_run(&new)?;
         if changed.changes.is_empty() {
             return Ok(changed);

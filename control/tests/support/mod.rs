@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -128,6 +128,8 @@ pub struct World {
     pub log: Vec<String>,
     pub events: VecDeque<DeviceEvent>,
     pub devices: BTreeMap<String, MemoryDevice>,
+    /// Makes the next receive call of any device panic.
+    pub panic: Arc<AtomicBool>,
 }
 
 /// The fake system; cheap to clone.
@@ -173,10 +175,12 @@ struct FakeRx {
     netdev: String,
     index: u32,
     is_tap: bool,
+    panic: Arc<AtomicBool>,
 }
 
 impl RxQueue for FakeRx {
     fn receive<'a>(&'a mut self, burst: &mut Burst<'a>) -> Result<(), RxError> {
+        assert!(!self.panic.load(Ordering::Relaxed), "a worker panics because the test wants it");
         self.inner.receive(burst)
     }
     fn release(&mut self) {
@@ -222,7 +226,14 @@ impl Devices for FakeDevices {
         world.log.push(format!("open {name}"));
         let device = MemoryDevice::new(64, true, Capabilities::ALL);
         world.devices.insert(port.into(), device.clone());
-        let rx = Box::new(FakeRx { inner: device.rx_queue(), world: self.clone(), netdev: name.clone(), index, is_tap });
+        let rx = Box::new(FakeRx {
+            inner: device.rx_queue(),
+            world: self.clone(),
+            netdev: name.clone(),
+            index,
+            is_tap,
+            panic: world.panic.clone(),
+        });
         let mac = config.mac.or_else(|| (config.kind == proto::config::PortKind::Host).then(|| "02:00:00:00:99:99".parse().unwrap()));
         Ok(OpenDevice {
             rx: vec![rx],
