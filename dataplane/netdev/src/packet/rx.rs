@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use dataplane::burst::Burst;
+use dataplane::burst::{Burst, Received};
 use dataplane::device::{RxError, RxQueue};
 use dataplane::drop_reason::DropReason;
 use rustix::io::Errno;
@@ -97,19 +97,20 @@ impl RxQueue for PacketRx {
                 Content::Frame { octets, offload, tag } => burst.push_borrowed(octets, offload, tag),
                 Content::Cut => burst.lost(DropReason::RxTruncated, 1),
                 Content::Queued { len, tag } => {
-                    let read = |head: &mut [u8], body: &mut [u8]| {
-                        let read = read_frame::<true>(socket.as_fd(), head, body);
-                        match read {
+                    let read = |memory: &mut [u8]| {
+                        let fd = socket.as_fd();
+                        let frame = match read_frame::<true>(fd, memory) {
                             // An error that waits on the socket is reported once, in the place of a frame.
-                            Err(ReadError::Errno(Errno::NETDOWN)) => read_frame::<true>(socket.as_fd(), head, body),
-                            _ => read,
+                            Err(ReadError::Errno(Errno::NETDOWN)) => read_frame::<true>(fd, memory)?,
+                            read => read?,
+                        };
+                        match frame {
+                            Some((_, frame)) if frame.len != len => Err(ReadError::Cut),
+                            Some((start, frame)) => Ok(Some((start, Received { tag, ..frame }))),
+                            None => Ok(None),
                         }
-                        .and_then(|frame| match frame {
-                            Some(frame) if frame.len != len => Err(ReadError::Cut),
-                            frame => Ok(frame.map(|frame| dataplane::burst::Received { tag, ..frame })),
-                        })
                     };
-                    match burst.read_with(read) {
+                    match burst.read_whole(read) {
                         Ok(true) => {}
                         // Queued before its slot was handed over, so it is there, or the kernel lost it.
                         Ok(false) | Err(ReadError::Cut) => burst.lost(DropReason::RxTruncated, 1),
