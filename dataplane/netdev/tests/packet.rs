@@ -282,6 +282,28 @@ fn the_tap_of_another_process_can_be_attached() {
 }
 
 #[test]
+fn a_driver_that_takes_no_more_is_a_full_queue() {
+    lab(|| {
+        // A TAP whose owner does not read holds as many frames as its queue is long.
+        let tap_options = netdev::TapOptions { name: "vm0".into(), netns: None, mac: None, mtu: None, queues: 1, offload: true };
+        let mut vm = netdev::tap::open(&tap_options, 1).unwrap();
+        ip("link set vm0 txqueuelen 100");
+        let mut port = open(&PacketOptions { qdisc_bypass: true, ..options("vm0") });
+        let frame = test_frame(1, 60);
+        let (mut sent, mut full) = (0, 0);
+        for _ in 0..10 {
+            let counters = transmit(&mut *port.tx[0], &[(&frame[..], Offload::NONE); 32], &[]);
+            sent += counters.tx_packets.get();
+            full += counters.drops(DropReason::TxQueueFull);
+        }
+        assert_eq!(sent + full, 320);
+        assert!(full > 0, "{sent} frames were sent");
+        let got = Receiver::default().expect(&mut *vm.rx[0], sent as usize, test_frames);
+        assert_eq!(got.len() as u64, sent, "sent means that the driver has it");
+    });
+}
+
+#[test]
 fn flows_spread_over_the_queues_and_none_is_received_twice() {
     lab(|| {
         veth("vs0", "peer");

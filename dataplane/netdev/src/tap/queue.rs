@@ -30,11 +30,14 @@ impl<const VNET: bool> TapRx<VNET> {
 impl<const VNET: bool> RxQueue for TapRx<VNET> {
     fn receive<'a>(&'a mut self, burst: &mut Burst<'a>) -> Result<(), RxError> {
         let fd = self.fd.as_fd();
+        // Frames that are lost do not end the loop: with frames behind them unread, no new edge would wake the worker.
         while !burst.is_full() {
             match burst.read_whole(|memory| read_frame::<VNET>(fd, memory)) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(ReadError::Cut) => burst.lost(DropReason::RxTruncated, 1),
+                // The kernel could not describe the frame in a virtio_net_hdr and lost it (tun_put_user).
+                Err(ReadError::Errno(Errno::INVAL)) => burst.lost(DropReason::RxBadOffload, 1),
                 // The netdev was deleted (tun_get in drivers/net/tun.c).
                 Err(ReadError::Errno(Errno::BADFD | Errno::NODEV)) => return Err(RxError::Gone),
                 Err(ReadError::Errno(Errno::IO | Errno::NETDOWN)) => return Err(RxError::LinkDown),
