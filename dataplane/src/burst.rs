@@ -16,8 +16,12 @@ pub const BURST_MAX: usize = 32;
 /// Octets of one frame at most: a 64 KiB GSO frame with Ethernet header and VLAN tags.
 pub const FRAME_MAX: usize = 65_535 + 14 + 8;
 
+/// Octets of memory that a device gets to read one frame: the largest one, what may stand in front of it (64 octets), and one
+/// octet by which a frame that is longer shows.
+pub const FRAME_ROOM: usize = (64 + FRAME_MAX + 1).next_multiple_of(64);
+
 /// Octets of body memory. Four of the largest frames: more would push other things out of the second-level cache.
-const BODY_MEMORY: usize = 4 * (FRAME_MAX + 1);
+const BODY_MEMORY: usize = 4 * FRAME_ROOM;
 
 /// The memory that bursts of one worker use, one after the other.
 pub struct BurstMemory {
@@ -67,7 +71,7 @@ impl<'a> Burst<'a> {
     /// Whether no further frame of the largest size fits.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.frames.is_full() || self.heads.is_empty() || self.bodies.len() < FRAME_MAX
+        self.frames.is_full() || self.heads.is_empty() || self.bodies.len() < FRAME_ROOM
     }
 
     /// Lets `read` write one frame into the memory of the burst: the first [`HEAD_MAX`] octets into its first argument,
@@ -89,6 +93,34 @@ impl<'a> Burst<'a> {
         let (body, bodies) = core::mem::take(&mut self.bodies).split_at_mut(body_len.next_multiple_of(64).min(BODY_MEMORY));
         self.bodies = bodies;
         self.add(head_len, Body::from_slice(&body[..body_len]), received.offload, received.tag);
+        Ok(true)
+    }
+
+    /// Lets `read` write one frame in one piece into the memory of the burst ([`FRAME_ROOM`] octets at least), and say at
+    /// which octet of it the frame begins. Like [`Burst::read_with`], for devices to which two pieces of memory cost more
+    /// than copying the head does; the memory of a frame that fits the head is used again for the next.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`; nothing is added then.
+    ///
+    /// # Panics
+    ///
+    /// If the burst [is full](Burst::is_full), or `read` claims more octets than it was given memory for.
+    #[inline]
+    pub fn read_whole<E>(&mut self, read: impl FnOnce(&mut [u8]) -> Result<Option<(usize, Received)>, E>) -> Result<bool, E> {
+        let Some((start, received)) = read(self.bodies)? else { return Ok(false) };
+        let head_len = received.len.min(HEAD_MAX);
+        let (split, end) = (start + head_len, start + received.len);
+        self.heads[0].0[HEADROOM..HEADROOM + head_len].copy_from_slice(&self.bodies[start..split]);
+        let mut body = Body::EMPTY;
+        if end > split {
+            let used = end.next_multiple_of(64).min(self.bodies.len());
+            let (memory, bodies) = core::mem::take(&mut self.bodies).split_at_mut(used);
+            self.bodies = bodies;
+            body = Body::from_slice(&memory[split..end]);
+        }
+        self.add(head_len, body, received.offload, received.tag);
         Ok(true)
     }
 
@@ -199,6 +231,33 @@ mod tests {
             burst.read_with(|_, _| Ok::<_, ()>(Some(Received { len: FRAME_MAX, offload: Offload::NONE, tag: None }))).unwrap();
         }
         assert_eq!(burst.len(), 4);
+    }
+
+    #[test]
+    fn a_frame_read_in_one_piece_is_split_and_memory_of_short_ones_is_used_again() {
+        let mut memory = BurstMemory::new();
+        let mut burst = memory.burst();
+        let mut addresses = Vec::new();
+        let lengths = [0, 1, HEAD_MAX, HEAD_MAX + 1, 1514, FRAME_MAX];
+        for (number, len) in lengths.into_iter().enumerate() {
+            let added = burst.read_whole(|memory| {
+                assert!(memory.len() >= FRAME_ROOM);
+                addresses.push(memory.as_ptr() as usize);
+                memory[..10].fill(0xee);
+                memory[10..10 + len].fill(number as u8);
+                Ok::<_, ()>(Some((10, Received { len, offload: Offload::NONE, tag: None })))
+            });
+            assert_eq!(added, Ok(true));
+        }
+        for ((number, len), frame) in lengths.into_iter().enumerate().zip(burst.frames()) {
+            assert_eq!((frame.head().len(), frame.len()), (len.min(HEAD_MAX), len));
+            let body = frame.body();
+            assert!(frame.head().iter().chain(body.pieces().flatten()).all(|b| *b == number as u8), "frame {number} was overwritten");
+        }
+        assert!(addresses[..4].iter().all(|a| *a == addresses[0]) && addresses[4] != addresses[0]);
+        assert_eq!(burst.read_whole(|_| Ok::<_, ()>(None)), Ok(false));
+        assert_eq!(burst.read_whole(|_| Err(7)), Err(7));
+        assert_eq!(burst.len(), lengths.len());
     }
 
     #[test]

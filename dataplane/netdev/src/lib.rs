@@ -31,7 +31,7 @@ mod vectored;
 pub use clock::MonotonicClock;
 pub use error::Error;
 pub use link::{LinkChange, LinkEvent, LinkFacts, LinkWatch};
-pub use netns::Netns;
+pub use netns::{Netns, NetnsId};
 pub use opened::{InterfaceId, Opened};
 pub use packet::PacketOptions;
 pub use poller::MioPoller;

@@ -5,6 +5,7 @@
 //! process notices.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -16,6 +17,13 @@ use crate::error::Error;
 /// A network namespace by name. It is looked up each time it is entered, so one that was deleted and made anew is found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Netns(String);
+
+/// A network namespace itself, whatever its name; see namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NetnsId {
+    device: u64,
+    inode: u64,
+}
 
 impl Netns {
     /// The namespace with this name under `/run/netns` or `/var/run/netns` (as `ip netns` makes them), or at this absolute
@@ -39,6 +47,19 @@ impl Netns {
     /// The name, as given.
     pub fn name(&self) -> &str {
         &self.0
+    }
+
+    /// Which namespace the name stands for now. A namespace that was deleted lives on, without its name, as long as a
+    /// descriptor belongs to it, as those of our own ports do; that the name stands for another one, or for none, tells so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Netns`] when there is none.
+    pub fn identity(&self) -> Result<NetnsId, Error> {
+        let path = self.path();
+        let failed = |source| Error::Netns { name: self.0.clone(), source, remedy: String::new() };
+        let facts = std::fs::metadata(&path).map_err(failed)?;
+        Ok(NetnsId { device: facts.dev(), inode: facts.ino() })
     }
 
     fn path(&self) -> PathBuf {
@@ -124,6 +145,15 @@ mod tests {
     fn a_file_that_is_no_namespace_is_refused() {
         let error = run_in(&Some(Netns::named("/dev/null").unwrap()), || unreachable!()).unwrap_err();
         assert!(error.to_string().starts_with("network namespace \"/dev/null\": "), "{error}");
+    }
+
+    #[test]
+    fn a_namespace_is_itself_under_each_of_its_names() {
+        let of = |path: &str| Netns::named(path).unwrap().identity();
+        let own = of("/proc/self/ns/net").unwrap();
+        assert_eq!(of(&format!("/proc/{}/ns/net", std::process::id())).unwrap(), own);
+        assert_ne!(of("/proc/self/ns/mnt").unwrap(), own);
+        assert!(of("no-such-namespace-here").is_err());
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! A `virtio_net_hdr` is always asked for, as the kernel hands over frames of local senders with unfinished checksums and
 //! unsegmented, whether a port wants that or not. `offload = false` means that this port sends only finished frames.
 //!
+//! The host receives every frame as well. An attached interface should therefore have no addresses of its own.
+//!
 //! # Transmitting
 //!
 //! `sendmmsg` on a socket that receives nothing, one for each worker, so that workers share no lock.
@@ -25,7 +27,7 @@ mod tx;
 use std::os::fd::{AsFd, OwnedFd};
 
 use dataplane::device::{Capabilities, RxQueue, TxQueue};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockFilter, Socket, Type};
 
 use crate::error::Error;
 use crate::link::{self, LinkFacts};
@@ -98,20 +100,19 @@ fn open_here(options: &PacketOptions, workers: usize) -> Result<Opened, Error> {
             _ => Error::system(name, call, source),
         }
     };
-    let mut rx: Vec<Box<dyn RxQueue>> = Vec::with_capacity(options.queues.into());
-    let mut fanout = None;
-    for queue in 0..options.queues {
+    let mut receivers = Vec::with_capacity(options.queues.into());
+    let mut group = None;
+    for _ in 0..options.queues {
         let (socket, ring) = open_rx(options, index).map_err(|(call, source)| failed(call)(source))?;
-        if queue == 0 {
+        if receivers.is_empty() {
             let promiscuous = Membership { index: index as i32, kind: libc::PACKET_MR_PROMISC as u16, address_len: 0, address: [0; 8] };
             sys::set_option(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, promiscuous)
                 .map_err(failed("enter promiscuous mode of AF_PACKET socket"))?;
         }
         if options.queues > 1 {
-            let id = join_fanout(&socket, fanout).map_err(failed("share frames between AF_PACKET sockets (PACKET_FANOUT)"))?;
-            fanout = Some(id);
+            group = Some(join_fanout(&socket, group).map_err(failed("share frames between AF_PACKET sockets (PACKET_FANOUT)"))?);
         }
-        rx.push(Box::new(PacketRx::new(OwnedFd::from(socket), ring)));
+        receivers.push((socket, ring));
     }
     let capabilities = match options.offload {
         true => Capabilities { uso: kernel_is_at_least(6, 2), ..Capabilities::ALL },
@@ -122,8 +123,13 @@ fn open_here(options: &PacketOptions, workers: usize) -> Result<Opened, Error> {
         let socket = open_tx(options, index).map_err(|(call, source)| failed(call)(source))?;
         tx.push(Box::new(PacketTx::new(OwnedFd::from(socket), options.offload, capabilities)));
     }
+    // Everything is ready: let frames in.
+    for (socket, _) in &receivers {
+        socket.detach_filter().map_err(failed("detach the filter of AF_PACKET socket"))?;
+    }
+    let rx = receivers.into_iter().map(|(socket, ring)| Box::new(PacketRx::new(OwnedFd::from(socket), ring)) as Box<dyn RxQueue>);
     let interface = InterfaceId { name: name.into(), index, netns: options.netns.clone(), mac: mac.unwrap_or_default(), mtu };
-    Ok(Opened { rx, tx, interface: Some(interface) })
+    Ok(Opened { rx: rx.collect(), tx, interface: Some(interface) })
 }
 
 type Failed = (&'static str, std::io::Error);
@@ -149,6 +155,10 @@ fn open_rx(options: &PacketOptions, index: u32) -> Result<(Socket, Ring), Failed
     sys::set_option(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_RX_RING, request)
         .map_err(|e| ("make the receive ring of AF_PACKET socket (ring_size)", e))?;
     let ring = Ring::map(socket.as_fd(), slots).map_err(|e| ("map the receive ring of AF_PACKET socket", e))?;
+    // Between being bound and joining its group a socket receives every frame, also those its siblings receive. So none
+    // receives anything before all are ready: a filter that keeps 0 octets of each frame.
+    let nothing = [SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0)];
+    socket.attach_filter(&nothing).map_err(|e| ("attach a filter to AF_PACKET socket", e))?;
     sys::bind_packet(&socket, libc::ETH_P_ALL as u16, index).map_err(|e| ("bind AF_PACKET socket", e))?;
     // Binding to an interface that is down reports ENETDOWN once, though the socket receives when the link comes up.
     let _ = socket.take_error();

@@ -2,6 +2,9 @@
 
 mod lab;
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use dataplane::Poller;
 use dataplane::device::{Capabilities, RxError};
 use dataplane::drop_reason::DropReason;
@@ -149,7 +152,7 @@ fn frames_for_other_stations_are_received_in_promiscuous_mode_until_closed() {
         raw.send(&frame);
         assert_eq!(Receiver::default().expect(&mut *opened.rx[0], 1, test_frames)[0].octets(), frame);
         drop(opened);
-        assert_eq!(promiscuity("vs0"), 0);
+        wait_for("the end of promiscuous mode", || promiscuity("vs0") == 0);
     });
 }
 
@@ -275,6 +278,28 @@ fn the_tap_of_another_process_can_be_attached() {
         assert_eq!(Receiver::default().expect(&mut *port.rx[0], 1, test_frames)[0].octets(), frame);
         transmit(&mut *port.tx[0], &[(&frame, Offload::NONE)], &[]);
         assert_eq!(Receiver::default().expect(&mut *vm.rx[0], 1, test_frames)[0].octets(), frame);
+    });
+}
+
+#[test]
+fn a_driver_that_takes_no_more_is_a_full_queue() {
+    lab(|| {
+        // A TAP whose owner does not read holds as many frames as its queue is long.
+        let tap_options = netdev::TapOptions { name: "vm0".into(), netns: None, mac: None, mtu: None, queues: 1, offload: true };
+        let mut vm = netdev::tap::open(&tap_options, 1).unwrap();
+        ip("link set vm0 txqueuelen 100");
+        let mut port = open(&PacketOptions { qdisc_bypass: true, ..options("vm0") });
+        let frame = test_frame(1, 60);
+        let (mut sent, mut full) = (0, 0);
+        for _ in 0..10 {
+            let counters = transmit(&mut *port.tx[0], &[(&frame[..], Offload::NONE); 32], &[]);
+            sent += counters.tx_packets.get();
+            full += counters.drops(DropReason::TxQueueFull);
+        }
+        assert_eq!(sent + full, 320);
+        assert!(full > 0, "{sent} frames were sent");
+        let got = Receiver::default().expect(&mut *vm.rx[0], sent as usize, test_frames);
+        assert_eq!(got.len() as u64, sent, "sent means that the driver has it");
     });
 }
 
@@ -421,5 +446,40 @@ fn the_poller_reports_short_and_long_frames_that_came_before_the_wait() {
         let mut tokens = Vec::new();
         poller.poll(Some(PATIENCE), &mut |token| tokens.push(token)).unwrap();
         assert_eq!(tokens, [9], "a link that goes down wakes the worker");
+    });
+}
+
+#[test]
+fn no_frame_is_received_twice_while_queues_are_added() {
+    lab(|| {
+        veth("vs0", "peer");
+        let raw = Raw::open("peer");
+        for _ in 0..3 {
+            let stop = AtomicBool::new(false);
+            let mut opened = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    for number in 0u32.. {
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        let mut frame = test_frame(0, 60);
+                        frame[14..18].copy_from_slice(&number.to_be_bytes());
+                        raw.send(&frame);
+                    }
+                });
+                let opened = open(&PacketOptions { queues: 6, ring_size: 4 << 20, ..options("vs0") });
+                stop.store(true, Ordering::Relaxed);
+                opened
+            });
+            let mut seen = BTreeSet::new();
+            for rx in &mut opened.rx {
+                let mut receiver = Receiver::default();
+                while receiver.turn(&mut **rx) != Ok(0) {}
+                for got in receiver.frames.iter().filter(|got| test_frames(got)) {
+                    assert!(seen.insert(got.head[14..18].to_vec()), "received twice: {:?}", &got.head[14..18]);
+                }
+            }
+            while raw.try_recv().is_some() {}
+        }
     });
 }

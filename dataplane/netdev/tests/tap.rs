@@ -19,7 +19,14 @@ fn open(options: &TapOptions) -> Opened {
 /// Both kinds of TAP: with virtio_net_hdr, and through tun-tap.
 fn both(test: impl Fn(TapOptions)) {
     test(options("vs0"));
+    wait_until_absent("vs0");
     test(TapOptions { offload: false, ..options("vs0") });
+    wait_until_absent("vs0");
+}
+
+/// Waits, as a process that another test is starting has our descriptors for a moment, until it runs its program.
+fn wait_until_absent(interface: &str) {
+    wait_for("the end of the netdev", || netdev::link::facts(&None, interface).unwrap().is_none());
 }
 
 #[test]
@@ -35,7 +42,7 @@ fn opening_sets_name_mac_mtu_and_state_and_closing_removes_the_netdev() {
             assert!(now.up && now.carrier);
             assert_eq!((now.mac, now.mtu, now.link_type), (Some(mac), 9000, 1));
             drop(opened);
-            assert_eq!(netdev::link::facts(&None, "vs0").unwrap(), None);
+            wait_until_absent("vs0");
         });
     });
 }
@@ -49,6 +56,7 @@ fn the_netdev_is_made_in_the_namespace_that_is_named() {
             assert_eq!(netdev::link::facts(&None, "vs0").unwrap(), None);
             assert!(netdev::link::facts(&space.netns, "vs0").unwrap().unwrap().1.up);
             drop(opened);
+            wait_for("the end of the netdev", || netdev::link::facts(&space.netns, "vs0").unwrap().is_none());
         });
         let missing = Some(Netns::named("vswitch-test-no-such-namespace").unwrap());
         let error = tap::open(&TapOptions { netns: missing, ..options("vs0") }, 1).unwrap_err();
@@ -61,11 +69,11 @@ fn a_name_that_is_taken_is_refused_and_stays_as_it_was() {
     lab(|| {
         ip("tuntap add dev vs0 mode tap");
         let before = facts("vs0");
-        both(|options| {
-            let error = tap::open(&options, 1).unwrap_err();
+        for offload in [true, false] {
+            let error = tap::open(&TapOptions { offload, ..options("vs0") }, 1).unwrap_err();
             assert!(matches!(&error, Error::Exists { interface, .. } if interface == "vs0"), "{error}");
             assert!(error.to_string().contains("ip link del vs0"));
-        });
+        }
         assert_eq!(facts("vs0"), before);
     });
 }
@@ -85,7 +93,7 @@ fn bad_options_are_refused_by_name_and_leave_nothing() {
         ] {
             let error = tap::open(&bad, 1).unwrap_err();
             assert!(matches!(&error, Error::Refused { why, .. } if why.contains(word)), "{bad:?}: {error}");
-            assert_eq!(netdev::link::facts(&None, "vs0").unwrap(), None);
+            wait_until_absent("vs0");
         }
     });
 }
@@ -165,6 +173,7 @@ fn capabilities_are_those_of_the_mode() {
         let with = opened.tx[0].capabilities();
         assert!(with.checksum && with.tso4 && with.tso6);
         drop(opened);
+        wait_until_absent("vs0");
         assert_eq!(open(&TapOptions { offload: false, ..options("vs0") }).tx[0].capabilities(), Capabilities::NONE);
     });
 }

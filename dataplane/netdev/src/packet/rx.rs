@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use dataplane::burst::Burst;
+use dataplane::burst::{Burst, Received};
 use dataplane::device::{RxError, RxQueue};
 use dataplane::drop_reason::DropReason;
 use rustix::io::Errno;
@@ -11,8 +11,9 @@ use super::ring::{Content, Ring};
 use crate::sys::{self, PacketStatistics};
 use crate::vectored::{ReadError, read_frame};
 
-/// Empty looks at the ring between two questions to the kernel whether the link is still there. What waits for an answer
-/// is a matter of milliseconds (the link watch is told at once), and a question costs as much as some fifty looks.
+/// Empty looks at the ring between two questions to the kernel whether the link is still there. A question costs as much as
+/// some fifty looks. A worker that sleeps looks seldom, so whoever wants to know at once watches the link
+/// ([`LinkWatch`](crate::LinkWatch)).
 const LOOKS: u32 = 64;
 
 /// A receive queue: a socket and its ring.
@@ -83,7 +84,7 @@ impl RxQueue for PacketRx {
         }
         let PacketRx { ring, socket, next, taken, since_empty, looks, link_down } = self;
         let ring = &*ring;
-        let (mut losing, mut empty, mut error) = (false, false, None);
+        let (mut losing, mut empty) = (false, false);
         // With every slot of a small ring taken, the next one would be the first again.
         while !burst.is_full() && *taken < ring.slots() {
             let Some(slot) = ring.slot(*next) else {
@@ -97,28 +98,26 @@ impl RxQueue for PacketRx {
                 Content::Frame { octets, offload, tag } => burst.push_borrowed(octets, offload, tag),
                 Content::Cut => burst.lost(DropReason::RxTruncated, 1),
                 Content::Queued { len, tag } => {
-                    let read = |head: &mut [u8], body: &mut [u8]| {
-                        let read = read_frame::<true>(socket.as_fd(), head, body);
-                        match read {
+                    let read = |memory: &mut [u8]| {
+                        let fd = socket.as_fd();
+                        let frame = match read_frame::<true>(fd, memory) {
                             // An error that waits on the socket is reported once, in the place of a frame.
-                            Err(ReadError::Errno(Errno::NETDOWN)) => read_frame::<true>(socket.as_fd(), head, body),
-                            _ => read,
+                            Err(ReadError::Errno(Errno::NETDOWN)) => read_frame::<true>(fd, memory)?,
+                            read => read?,
+                        };
+                        match frame {
+                            Some((_, frame)) if frame.len != len => Err(ReadError::Cut),
+                            Some((start, frame)) => Ok(Some((start, Received { tag, ..frame }))),
+                            None => Ok(None),
                         }
-                        .and_then(|frame| match frame {
-                            Some(frame) if frame.len != len => Err(ReadError::Cut),
-                            frame => Ok(frame.map(|frame| dataplane::burst::Received { tag, ..frame })),
-                        })
                     };
-                    match burst.read_with(read) {
+                    match burst.read_whole(read) {
                         Ok(true) => {}
                         // Queued before its slot was handed over, so it is there, or the kernel lost it.
                         Ok(false) | Err(ReadError::Cut) => burst.lost(DropReason::RxTruncated, 1),
                         // The kernel could not describe the frame in a virtio_net_hdr (virtio_net_hdr_from_skb).
                         Err(ReadError::Errno(Errno::INVAL)) => burst.lost(DropReason::RxBadOffload, 1),
-                        Err(ReadError::Errno(errno)) => {
-                            burst.lost(DropReason::RxTruncated, 1);
-                            error = Some(RxError::Other(errno.raw_os_error()));
-                        }
+                        Err(ReadError::Errno(_)) => burst.lost(DropReason::RxTruncated, 1),
                     }
                 }
             }
@@ -141,7 +140,7 @@ impl RxQueue for PacketRx {
                 burst.lost(DropReason::RxRingFull, drops);
             }
         }
-        error.map_or(Ok(()), Err)
+        Ok(())
     }
 
     fn release(&mut self) {

@@ -3,14 +3,14 @@
 //! With `VNET`, a `virtio_net_hdr` stands in front of each frame. All queues of all workers may use the same descriptor at
 //! the same time; the kernel takes and gives whole frames.
 
-use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use dataplane::burst::Burst;
 use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport};
 use dataplane::drop_reason::DropReason;
-use dataplane::frame::{Frame, HEAD_MAX, HEADROOM};
+use dataplane::frame::Frame;
 use rustix::io::Errno;
 use wire::Offload;
 
@@ -30,11 +30,14 @@ impl<const VNET: bool> TapRx<VNET> {
 impl<const VNET: bool> RxQueue for TapRx<VNET> {
     fn receive<'a>(&'a mut self, burst: &mut Burst<'a>) -> Result<(), RxError> {
         let fd = self.fd.as_fd();
+        // Frames that are lost do not end the loop: with frames behind them unread, no new edge would wake the worker.
         while !burst.is_full() {
-            match burst.read_with(|head, body| read_frame::<VNET>(fd, head, body)) {
+            match burst.read_whole(|memory| read_frame::<VNET>(fd, memory)) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(ReadError::Cut) => burst.lost(DropReason::RxTruncated, 1),
+                // The kernel could not describe the frame in a virtio_net_hdr and lost it (tun_put_user).
+                Err(ReadError::Errno(Errno::INVAL)) => burst.lost(DropReason::RxBadOffload, 1),
                 // The netdev was deleted (tun_get in drivers/net/tun.c).
                 Err(ReadError::Errno(Errno::BADFD | Errno::NODEV)) => return Err(RxError::Gone),
                 Err(ReadError::Errno(Errno::IO | Errno::NETDOWN)) => return Err(RxError::LinkDown),
@@ -55,8 +58,9 @@ pub(super) struct TapTx<const VNET: bool> {
     capabilities: Capabilities,
 }
 
-/// Octets of a frame without body, in one piece: header, tags and head.
-const SMALL: usize = Offload::LEN + HEADROOM + HEAD_MAX;
+/// Octets of header and frame up to which a frame is written from one buffer. One buffer costs the kernel less than three, by
+/// more than copying an MTU costs: 1500 octets took 461 ns against 505 ns in three pieces, 64 octets 440 against 470.
+const COPY_MAX: usize = 2048;
 
 impl<const VNET: bool> TapTx<VNET> {
     pub(super) fn new(fd: Arc<OwnedFd>, capabilities: Capabilities) -> TapTx<VNET> {
@@ -67,35 +71,26 @@ impl<const VNET: bool> TapTx<VNET> {
     fn write(&self, frame: &Frame<'_>) -> Result<(), Errno> {
         let header = frame.wire_offload().to_bytes();
         let header = if VNET { &header[..Offload::LEN] } else { &[] };
-        if frame.body().is_empty() {
-            return self.write_small(header, frame.head());
+        if header.len() + frame.wire_len() > COPY_MAX {
+            let Some(parts) = parts(header, frame) else { return Err(Errno::MSGSIZE) };
+            return retry(|| rustix::io::writev(&self.fd, &parts));
         }
-        let Some(parts) = parts(header, frame) else { return Err(Errno::MSGSIZE) };
-        self.write_parts(&parts)
-    }
-
-    /// One buffer costs the kernel less than two, by more than copying a head costs.
-    #[inline]
-    fn write_small(&self, header: &[u8], head: &[u8]) -> Result<(), Errno> {
-        let mut octets = [0; SMALL];
-        let len = header.len() + head.len();
-        octets[..header.len()].copy_from_slice(header);
-        octets[header.len()..len].copy_from_slice(head);
-        loop {
-            match rustix::io::write(&self.fd, &octets[..len]) {
-                Err(Errno::INTR) => {}
-                result => return result.map(drop),
-            }
+        let mut octets: ArrayVec<u8, COPY_MAX> = ArrayVec::new_const();
+        for part in [header, frame.head()].into_iter().chain(frame.body().pieces()) {
+            // The sum of the lengths was looked at above.
+            octets.try_extend_from_slice(part).map_err(|_| Errno::MSGSIZE)?;
         }
+        retry(|| rustix::io::write(&self.fd, &octets))
     }
+}
 
-    #[inline]
-    fn write_parts(&self, parts: &[IoSlice<'_>]) -> Result<(), Errno> {
-        loop {
-            match rustix::io::writev(&self.fd, parts) {
-                Err(Errno::INTR) => {}
-                result => return result.map(drop),
-            }
+/// Writes again when a signal came between.
+#[inline]
+fn retry(write: impl Fn() -> rustix::io::Result<usize>) -> Result<(), Errno> {
+    loop {
+        match write() {
+            Err(Errno::INTR) => {}
+            result => return result.map(drop),
         }
     }
 }
