@@ -258,8 +258,8 @@ fn a_tunnel_carries_customer_frames_in_a_service_vlan() {
     let mut service = customer.clone();
     service.splice(12..12, [0x88, 0xa8, 0x60, 100]);
     lab.send(0, &customer);
-    assert_eq!(lab.out(1), [service.clone()]);
-    assert_eq!(lab.out(2), [customer.clone()]);
+    assert_eq!(lab.out(1), std::slice::from_ref(&service));
+    assert_eq!(lab.out(2), std::slice::from_ref(&customer));
     let mut back = service;
     back[11] = 9; // another station answers
     lab.send(1, &back);

@@ -4,4 +4,5 @@
 //! replies of the Varlink interface `io.vswitch`. Plain data, no I/O but in [`client`].
 
 pub mod api;
+pub mod client;
 pub mod config;

@@ -1,0 +1,95 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt;
+
+/// The part of a configuration a problem is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// The configuration as a whole.
+    Whole,
+    /// `[daemon]`.
+    Daemon,
+    /// `[switch.NAME]`.
+    Switch(String),
+    /// `[port.NAME]`.
+    Port(String),
+    /// The `[[fdb]]` entry with this number, from 0.
+    Fdb(usize),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Whole => f.write_str("configuration"),
+            Subject::Daemon => f.write_str("daemon"),
+            Subject::Switch(name) => write!(f, "switch {name:?}"),
+            Subject::Port(name) => write!(f, "port {name:?}"),
+            Subject::Fdb(index) => write!(f, "fdb entry {}", index + 1),
+        }
+    }
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What it is about.
+    pub subject: Subject,
+    /// The key, when it is about one.
+    pub key: Option<String>,
+    /// What is wrong, without the subject.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// Whether the key itself is wrong, and not its value.
+    pub on_key: bool,
+    /// Other parts that play a role. When one of those could not be read, the problem may be only its consequence.
+    pub related: Vec<Subject>,
+}
+
+impl Problem {
+    /// A problem with a subject as a whole.
+    pub fn new(subject: Subject, message: impl Into<String>) -> Problem {
+        Problem { subject, key: None, message: message.into(), help: None, on_key: false, related: Vec::new() }
+    }
+
+    /// The same, at a key.
+    #[must_use]
+    pub fn at(mut self, key: impl Into<String>) -> Problem {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The same, with a remedy.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Problem {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same, related to another part.
+    #[must_use]
+    pub fn related(mut self, subject: Subject) -> Problem {
+        self.related.push(subject);
+        self
+    }
+
+    /// Subject and message in one line.
+    pub fn headline(&self) -> String {
+        format!("{}: {}", self.subject, self.message)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.message)?;
+        match &self.help {
+            Some(help) => write!(f, " ({help})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Problems one to a line, for places that have no text to point at.
+pub fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,258 @@
+//! From an untyped tree to [`Config`], key by key, so that every wrong key is reported and not only the first.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use proto::config::{Config, DaemonConfig, FdbConfig, PortConfig, SwitchConfig};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::problem::{Problem, Subject};
+
+/// The keys of a table of the configuration.
+pub struct Keys {
+    /// Of the root.
+    pub root: Vec<String>,
+    /// Of `[daemon]`.
+    pub daemon: Vec<String>,
+    /// Of `[switch.NAME]`.
+    pub switch: Vec<String>,
+    /// Of `[port.NAME]`.
+    pub port: Vec<String>,
+    /// Of `[[fdb]]`.
+    pub fdb: Vec<String>,
+}
+
+/// The keys of every table, taken from the types themselves.
+pub fn keys() -> &'static Keys {
+    fn of<T: schemars::JsonSchema>() -> Vec<String> {
+        let schema = schemars::schema_for!(T);
+        let properties = schema.get("properties").and_then(Value::as_object);
+        properties.map(|map| map.keys().cloned().collect()).unwrap_or_default()
+    }
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    KEYS.get_or_init(|| Keys {
+        root: of::<Config>(),
+        daemon: of::<DaemonConfig>(),
+        switch: of::<SwitchConfig>(),
+        port: of::<PortConfig>(),
+        fdb: of::<FdbConfig>(),
+    })
+}
+
+/// Reads a configuration from a tree. What can be read is in the result even when there are problems.
+pub fn config(tree: &Map<String, Value>) -> (Config, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut config = Config::default();
+    let keys = keys();
+    for (key, value) in tree {
+        match (key.as_str(), value) {
+            ("daemon", Value::Object(map)) => {
+                config.daemon = table(Subject::Daemon, map, &keys.daemon, &[], &mut problems).unwrap_or_default();
+            }
+            ("switch", Value::Object(tables)) => {
+                config.switch = named(tables, Subject::Switch, &keys.switch, &[], &mut problems);
+            }
+            ("port", Value::Object(tables)) => {
+                let required = [("switch", Value::from("x"))];
+                config.port = named(tables, Subject::Port, &keys.port, &required, &mut problems);
+            }
+            ("fdb", Value::Array(entries)) => {
+                let required = [("switch", Value::from("x")), ("mac", Value::from("02:00:00:00:00:00")), ("port", Value::from("x"))];
+                for (index, entry) in entries.iter().enumerate() {
+                    let subject = Subject::Fdb(index);
+                    let Value::Object(map) = entry else {
+                        problems.push(Problem::new(subject, format!("expected a table, found {}", kind(entry))));
+                        continue;
+                    };
+                    config.fdb.extend(table::<FdbConfig>(subject, map, &keys.fdb, &required, &mut problems));
+                }
+            }
+            ("daemon" | "switch" | "port", other) => {
+                let message = format!("`{key}` must be a table, found {}", kind(other));
+                problems.push(Problem::new(Subject::Whole, message).at(key));
+            }
+            ("fdb", other) => {
+                let message = format!("`fdb` must be an array of tables, found {}", kind(other));
+                problems.push(Problem::new(Subject::Whole, message).at(key).help("write [[fdb]] above each entry"));
+            }
+            _ => problems.push(unknown(Subject::Whole, key, &keys.root)),
+        }
+    }
+    (config, problems)
+}
+
+/// Reads a table of tables by name.
+fn named<T: DeserializeOwned>(
+    tables: &Map<String, Value>,
+    subject: impl Fn(String) -> Subject,
+    keys: &[String],
+    required: &[(&str, Value)],
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, T> {
+    let mut all = BTreeMap::new();
+    for (name, value) in tables {
+        let subject = subject(name.clone());
+        match value {
+            Value::Object(map) => {
+                if let Some(value) = table(subject, map, keys, required, problems) {
+                    all.insert(name.clone(), value);
+                }
+            }
+            other => problems.push(Problem::new(subject, format!("expected a table, found {}", kind(other)))),
+        }
+    }
+    all
+}
+
+/// Reads one table. Wrong keys are reported and left out; `None` when a required key is missing or wrong.
+///
+/// `required` has a valid value for each key without default, so that every key can be tried alone.
+pub fn table<T: DeserializeOwned>(
+    subject: Subject,
+    map: &Map<String, Value>,
+    keys: &[String],
+    required: &[(&str, Value)],
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    let mut good = Map::new();
+    for (key, value) in map {
+        if !keys.contains(key) {
+            problems.push(unknown(subject.clone(), key, keys));
+            continue;
+        }
+        let mut alone: Map<String, Value> = required.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        alone.insert(key.clone(), value.clone());
+        match serde_json::from_value::<T>(Value::Object(alone)) {
+            Ok(_) => {
+                good.insert(key.clone(), value.clone());
+            }
+            Err(error) => {
+                problems.push(Problem::new(subject.clone(), format!("`{key}`: {}", plain(&error.to_string()))).at(key));
+            }
+        }
+    }
+    for (key, _) in required {
+        if !map.contains_key(*key) {
+            problems.push(Problem::new(subject.clone(), format!("`{key}` is missing")));
+        }
+    }
+    serde_json::from_value(Value::Object(good)).ok()
+}
+
+fn unknown(subject: Subject, key: &str, keys: &[String]) -> Problem {
+    let letters = |word: &str| {
+        let mut letters: Vec<char> = word.chars().take(40).collect();
+        letters.sort_unstable();
+        letters
+    };
+    // Swapped letters are the most likely slip, so an anagram goes before another word at the same distance.
+    let rank = |known: &String| (distance(key, known), letters(key) != letters(known));
+    let near = keys.iter().map(|known| (rank(known), known)).min().filter(|((distance, _), _)| *distance <= 2);
+    let help = match near {
+        Some((_, known)) => format!("did you mean `{known}`?"),
+        None => format!("known keys: {}", keys.join(", ")),
+    };
+    // A key may be as long as a request; what it says beyond its beginning helps nobody.
+    let shown: String = key.chars().take(40).collect();
+    Problem { on_key: true, ..Problem::new(subject, format!("unknown key `{shown}`")).at(key).help(help) }
+}
+
+/// Edits (insert, remove, replace) from `a` to `b`; 100 when the lengths alone say that it is a different word.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(40).collect(), b.chars().collect());
+    if a.len().abs_diff(b.len()) > 3 || a.is_empty() {
+        return 100;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replace = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replace.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The words of serde in those of an administrator.
+fn plain(message: &str) -> String {
+    const WORDS: [(&str, &str); 7] = [
+        ("expected u16", "expected a number from 0 to 65535"),
+        ("expected u32", "expected a number from 0 to 4294967295"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a string", "expected a text in quotes"),
+        ("expected a sequence", "expected an array"),
+        ("invalid type: ", "wrong type: "),
+        ("unknown variant ", "unknown value "),
+    ];
+    WORDS.iter().fold(message.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "a table",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(value: Value) -> (Config, Vec<String>) {
+        let Value::Object(map) = value else { panic!("not an object") };
+        let (config, problems) = config(&map);
+        (config, problems.iter().map(Problem::to_string).collect())
+    }
+
+    #[test]
+    fn keys_come_from_the_types() {
+        assert!(keys().port.contains(&"access".to_owned()) && keys().port.contains(&"qinq_ethertype".to_owned()));
+        assert_eq!(keys().root, ["daemon", "fdb", "port", "switch"]);
+        assert_eq!(keys().fdb.len(), 4);
+    }
+
+    #[test]
+    fn every_wrong_key_of_a_table_is_reported() {
+        let (_, problems) = read(json!({"port": {"a": {"switch": "s", "acces": 1, "mtu": "big", "queues": 70000, "enabled": 1}}}));
+        assert_eq!(
+            problems,
+            [
+                "port \"a\": unknown key `acces` (did you mean `access`?)",
+                "port \"a\": `enabled`: wrong type: integer `1`, expected true or false",
+                "port \"a\": `mtu`: wrong type: string \"big\", expected a number from 0 to 4294967295",
+                "port \"a\": `queues`: invalid value: integer `70000`, expected a number from 0 to 65535",
+            ]
+        );
+    }
+
+    #[test]
+    fn missing_required_keys_are_named() {
+        let (config, problems) = read(json!({"port": {"a": {}}, "fdb": [{"mac": "02:00:00:00:00:01"}]}));
+        assert!(config.port.is_empty());
+        assert_eq!(problems, ["fdb entry 1: `switch` is missing", "fdb entry 1: `port` is missing", "port \"a\": `switch` is missing"]);
+    }
+
+    #[test]
+    fn wrong_shapes_are_named() {
+        let (_, problems) = read(json!({"port": 1, "fdb": {}, "switch": {"a": []}, "zzz": 1}));
+        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert!(problems[0].contains("`fdb` must be an array of tables, found a table"));
+    }
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance("access", "access"), 0);
+        assert_eq!(distance("acces", "access"), 1);
+        assert_eq!(distance("mtu", "learning"), 100);
+    }
+}

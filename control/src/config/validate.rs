@@ -1,0 +1,365 @@
+//! The rules of a configuration that its types cannot express: names, references, combinations, limits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use dataplane::snapshot::{PORTS_MAX, SWITCHES_MAX};
+use proto::config::{AcceptTagged, Config, DaemonConfig, PortConfig, PortKind, QinqEthertype, SwitchConfig, TxQueueMode};
+use wire::{MacAddr, VlanSet};
+
+use super::problem::{Problem, Subject};
+use super::{patch_graph, vlan};
+
+/// Octets of a switch, port or netdev name at most: those of a Linux netdev (IFNAMSIZ without the final zero).
+pub const NAME_MAX: usize = 15;
+/// Longest ageing time (Linux bridge: 1,000,000 s).
+pub const AGEING_MAX: Duration = Duration::from_secs(1_000_000);
+/// Fewest and most addresses of a table.
+pub const FDB_SIZE: std::ops::RangeInclusive<u32> = 64..=1 << 24;
+/// Smallest and largest MTU (RFC 791: 68; Linux Ethernet devices: 65535).
+pub const MTU: std::ops::RangeInclusive<u32> = 68..=65_535;
+/// Fewest and most queues of a port.
+pub const QUEUES: std::ops::RangeInclusive<u16> = 1..=64;
+/// Smallest and largest receive ring, octets.
+pub const RING_SIZE: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
+/// Static entries at most, a guard of memory and time.
+pub const FDB_ENTRIES_MAX: usize = 65_536;
+/// Most workers.
+pub const WORKERS_MAX: u16 = 64;
+
+/// Checks a configuration as a whole. An empty result means that the compiler will accept it.
+pub fn validate(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    daemon(&config.daemon, &mut problems);
+    if config.switch.len() > SWITCHES_MAX {
+        let message = format!("{} switches; a daemon has at most {SWITCHES_MAX}", config.switch.len());
+        problems.push(Problem::new(Subject::Whole, message).at("switch"));
+    }
+    if config.port.len() > PORTS_MAX {
+        let message = format!("{} ports; a daemon has at most {PORTS_MAX}", config.port.len());
+        problems.push(Problem::new(Subject::Whole, message).at("port"));
+    }
+    for (name, switch_config) in &config.switch {
+        switch(name, switch_config, &mut problems);
+    }
+    for (name, port_config) in &config.port {
+        Port { name, port: port_config, problems: &mut problems }.check();
+        references(name, port_config, config, &mut problems);
+    }
+    host_ports(config, &mut problems);
+    interfaces(config, &mut problems);
+    patch_graph::check(config, &mut problems);
+    fdb(config, &mut problems);
+    problems
+}
+
+/// Whether a name may be that of a switch, a port or a netdev that the daemon makes.
+pub fn is_name(name: &str) -> bool {
+    (1..=NAME_MAX).contains(&name.len())
+        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"._-".contains(&octet))
+        && name != "."
+        && name != ".."
+}
+
+/// Whether a name may be that of an existing netdev (Linux `dev_valid_name`).
+fn is_netdev_name(name: &str) -> bool {
+    (1..=NAME_MAX).contains(&name.len())
+        && !name.bytes().any(|octet| octet == b'/' || octet == b':' || octet == 0 || octet.is_ascii_whitespace() || octet == 0x0b)
+        && name != "."
+        && name != ".."
+}
+
+const NAME_HELP: &str = "1 to 15 characters of A-Z a-z 0-9 . _ -, and not \".\" or \"..\"";
+
+fn daemon(daemon: &DaemonConfig, problems: &mut Vec<Problem>) {
+    let mut wrong = |key: &str, message: String, help: &str| problems.push(Problem::new(Subject::Daemon, message).at(key).help(help));
+    if daemon.workers > WORKERS_MAX {
+        wrong("workers", format!("{} workers", daemon.workers), &format!("at most {WORKERS_MAX}; 0 takes half of the cores"));
+    }
+    if !daemon.cores.is_empty() && usize::from(daemon.workers) > daemon.cores.len() {
+        let message = format!("{} cores for {} workers", daemon.cores.len(), daemon.workers);
+        wrong("cores", message, "name a core for each worker, or none at all");
+    }
+    let unique: BTreeSet<u16> = daemon.cores.iter().copied().collect();
+    if unique.len() != daemon.cores.len() {
+        wrong("cores", "the same core twice".to_owned(), "each worker needs a core of its own");
+    }
+    if daemon.cores.len() > usize::from(WORKERS_MAX) {
+        wrong("cores", format!("{} cores", daemon.cores.len()), &format!("at most {WORKERS_MAX}"));
+    }
+    if daemon.spin.0 > Duration::from_secs(1) {
+        wrong("spin", format!("a spin of {}", daemon.spin), "at most 1s; `poll = \"busy\"` never sleeps");
+    }
+    if daemon.control_group.as_deref().is_some_and(|group| group.is_empty() || group.len() > 64 || group.contains([':', '\n', '\0'])) {
+        wrong("control_group", "not a group name".to_owned(), "the name of a group in /etc/group");
+    }
+}
+
+fn switch(name: &str, switch: &SwitchConfig, problems: &mut Vec<Problem>) {
+    let subject = Subject::Switch(name.to_owned());
+    if !is_name(name) {
+        problems.push(Problem::new(subject.clone(), "not a valid name").help(NAME_HELP));
+    }
+    let mut wrong = |key: &str, message: String, help: &str| problems.push(Problem::new(subject.clone(), message).at(key).help(help));
+    if switch.ageing_time.0 > AGEING_MAX {
+        wrong("ageing_time", format!("an ageing time of {}", switch.ageing_time), "at most 1000000s");
+    }
+    if !FDB_SIZE.contains(&switch.fdb_size) {
+        wrong("fdb_size", format!("a table for {} addresses", switch.fdb_size), "64 to 16777216");
+    }
+    if switch.group_fwd_mask & 0b111 != 0 {
+        let help = "STP, PAUSE and LACP addresses (bits 0 to 2) never pass a bridge; use bits 3 to 15";
+        wrong("group_fwd_mask", format!("mask {:#06x} has a bit of 0x0007", switch.group_fwd_mask), help);
+    }
+}
+
+struct Port<'c, 'p> {
+    name: &'c str,
+    port: &'c PortConfig,
+    problems: &'p mut Vec<Problem>,
+}
+
+impl Port<'_, '_> {
+    fn wrong(&mut self, key: &str, message: impl Into<String>, help: &str) {
+        self.problems.push(Problem::new(Subject::Port(self.name.to_owned()), message).at(key).help(help));
+    }
+
+    fn check(&mut self) {
+        if !is_name(self.name) {
+            self.problems.push(Problem::new(Subject::Port(self.name.to_owned()), "not a valid name").help(NAME_HELP));
+        }
+        self.device();
+        self.limits();
+        self.vlans();
+    }
+
+    fn device(&mut self) {
+        let port = self.port;
+        let kind = kind_name(port.kind);
+        let makes_netdev = matches!(port.kind, PortKind::Tap | PortKind::Host);
+        let has_netdev = makes_netdev || port.kind == PortKind::Nic;
+        match &port.interface {
+            None if port.kind == PortKind::Nic => {
+                self.problems.push(
+                    Problem::new(Subject::Port(self.name.to_owned()), "a nic port needs `interface`")
+                        .help("name the Ethernet interface to attach, such as interface = \"eth0\""),
+                );
+            }
+            Some(_) if !has_netdev => self.wrong("interface", format!("a {kind} port has no interface"), "remove `interface`"),
+            Some(name) if makes_netdev && !is_name(name) => self.wrong("interface", format!("{name:?} is not a netdev name"), NAME_HELP),
+            Some(name) if !is_netdev_name(name) => {
+                self.wrong("interface", format!("{name:?} is not a netdev name"), "1 to 15 octets without '/', ':' and white space");
+            }
+            _ => {}
+        }
+        match &port.peer {
+            None if port.kind == PortKind::Patch => {
+                self.problems.push(
+                    Problem::new(Subject::Port(self.name.to_owned()), "a patch port needs `peer`")
+                        .help("name the patch port at the other end, on another switch"),
+                );
+            }
+            Some(_) if port.kind != PortKind::Patch => {
+                self.wrong("peer", format!("a {kind} port has no peer"), "remove `peer`, or use kind = \"patch\"");
+            }
+            Some(peer) if !is_name(peer) => self.wrong("peer", format!("{peer:?} is not a port name"), NAME_HELP),
+            _ => {}
+        }
+        if let Some(netns) = &port.netns {
+            let is_path = netns.starts_with('/') && netns.len() < 4096;
+            let is_name = !netns.is_empty() && netns.len() <= 255 && !netns.contains('/') && netns != "." && netns != "..";
+            if !has_netdev {
+                self.wrong("netns", format!("a {kind} port has no network namespace"), "remove `netns`");
+            } else if netns.contains('\0') || !(is_path || is_name) {
+                self.wrong("netns", "not a network namespace", "a name under /run/netns, or a path that starts with '/'");
+            }
+        }
+        if let Some(mac) = port.mac {
+            if !makes_netdev {
+                self.wrong("mac", format!("the address of a {kind} port cannot be set"), "only tap and host ports make their netdev");
+            } else if mac.is_multicast() || mac == MacAddr::ZERO {
+                self.wrong("mac", format!("{mac} is not a unicast address"), "first octet even, and not all zeros");
+            }
+        }
+        if !has_netdev && !port.offload {
+            self.wrong("offload", format!("a {kind} port has no offload to turn off"), "remove `offload`");
+        }
+        if !has_netdev && port.queues != 1 {
+            self.wrong("queues", format!("a {kind} port has one queue"), "remove `queues`");
+        } else if !QUEUES.contains(&port.queues) {
+            self.wrong("queues", format!("{} queues", port.queues), "1 to 64");
+        } else if has_netdev && !port.offload && port.queues > 1 {
+            self.wrong("queues", format!("{} queues without offload", port.queues), "plain devices have one queue; set offload = true");
+        }
+        if port.kind != PortKind::Nic && port.tx_queue != TxQueueMode::default() {
+            self.wrong("tx_queue", format!("a {kind} port has no `tx_queue`"), "only nic ports have");
+        }
+        if port.kind != PortKind::Nic && port.ring_size != PortConfig::new("").ring_size {
+            self.wrong("ring_size", format!("a {kind} port has no receive ring"), "only nic ports have");
+        } else if !RING_SIZE.contains(&port.ring_size.0) {
+            self.wrong("ring_size", format!("a receive ring of {}", port.ring_size), "64KiB to 1GiB");
+        }
+    }
+
+    fn limits(&mut self) {
+        if !MTU.contains(&self.port.mtu) {
+            self.wrong("mtu", format!("an MTU of {}", self.port.mtu), "68 to 65535");
+        }
+        if self.port.learn_limit == Some(0) {
+            self.wrong("learn_limit", "a limit of 0 addresses", "at least 1; learning = false learns none");
+        }
+    }
+
+    fn vlans(&mut self) {
+        let port = self.port;
+        let range = "1 to 4094";
+        for (key, vlan) in [("access", port.access), ("native", port.native), ("qinq", port.qinq)] {
+            if let Some(number) = vlan.filter(|number| vlan::vid(*number).is_none()) {
+                self.wrong(key, format!("{number} is not a VLAN"), range);
+            }
+        }
+        for (key, list) in [("trunk", &port.trunk), ("cvlans", &port.cvlans)] {
+            if let Some(Err(error)) = list.as_ref().map(|list| list.parse::<VlanSet>()) {
+                self.wrong(key, error.to_string(), "a list such as \"10,20-30\"");
+            }
+        }
+        let modes: Vec<&str> = [("access", port.access.is_some()), ("trunk", port.trunk.is_some()), ("qinq", port.qinq.is_some())]
+            .into_iter()
+            .filter_map(|(key, set)| set.then_some(key))
+            .collect();
+        if let [first, second, ..] = modes[..] {
+            let help = "a port is access, trunk or qinq; for a trunk with an untagged VLAN use trunk and native";
+            self.wrong(second, format!("`{first}` and `{second}` exclude each other"), help);
+        }
+        let needs = [
+            ("native", port.native.is_some(), "trunk", port.trunk.is_some()),
+            ("native_tagged", port.native_tagged, "native", port.native.is_some()),
+            ("cvlans", port.cvlans.is_some(), "qinq", port.qinq.is_some()),
+            ("qinq_ethertype", port.qinq_ethertype != QinqEthertype::default(), "qinq", port.qinq.is_some()),
+            ("accept_tagged", port.accept_tagged != AcceptTagged::default(), "access", port.access.is_some()),
+        ];
+        for (key, set, needed, there) in needs {
+            if set && !there {
+                self.wrong(key, format!("`{key}` has a meaning only with `{needed}`"), &format!("add `{needed}`, or remove `{key}`"));
+            }
+        }
+    }
+}
+
+/// The name of a kind in the configuration.
+pub fn kind_name(kind: PortKind) -> &'static str {
+    match kind {
+        PortKind::Tap => "tap",
+        PortKind::Host => "host",
+        PortKind::Nic => "nic",
+        PortKind::Patch => "patch",
+        PortKind::Sim => "sim",
+    }
+}
+
+fn references(name: &str, port: &PortConfig, config: &Config, problems: &mut Vec<Problem>) {
+    let subject = Subject::Port(name.to_owned());
+    if !config.switch.contains_key(&port.switch) {
+        let help = match config.switch.len() {
+            0 => format!("add [switch.{}]", if is_name(&port.switch) { &port.switch } else { "NAME" }),
+            1..=8 => format!("switches: {}", config.switch.keys().cloned().collect::<Vec<_>>().join(", ")),
+            many => format!("there are {many} switches; see `vswitchctl show switches`"),
+        };
+        let related = Subject::Switch(port.switch.clone());
+        problems.push(Problem::new(subject.clone(), format!("no switch {:?}", port.switch)).at("switch").help(help).related(related));
+    }
+    let Some((peer_name, peer)) =
+        port.peer.as_ref().filter(|_| port.kind == PortKind::Patch).and_then(|peer| config.port.get_key_value(peer))
+    else {
+        return; // A peer that does not exist (yet) leaves the link down.
+    };
+    let message = if peer_name == name {
+        "the port is its own peer".to_owned()
+    } else if peer.kind != PortKind::Patch {
+        format!("peer {peer_name:?} is a {} port", kind_name(peer.kind))
+    } else if peer.peer.as_deref() != Some(name) {
+        format!("peer {peer_name:?} names {:?} as its peer", peer.peer.as_deref().unwrap_or_default())
+    } else if peer.switch == port.switch {
+        format!("peer {peer_name:?} is on the same switch {:?}", port.switch)
+    } else {
+        return;
+    };
+    let help = "a patch link has two patch ports on different switches that name each other";
+    problems.push(Problem::new(subject, message).at("peer").help(help).related(Subject::Port(peer_name.clone())));
+}
+
+fn host_ports(config: &Config, problems: &mut Vec<Problem>) {
+    let mut first: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, port) in config.port.iter().filter(|(_, port)| port.kind == PortKind::Host) {
+        if let Some(other) = first.insert(&port.switch, name) {
+            let message = format!("switch {:?} has host port {other:?} already", port.switch);
+            problems.push(Problem::new(Subject::Port(name.clone()), message).at("kind").help("one host port a switch; use kind = \"tap\""));
+        }
+    }
+}
+
+/// The netdev a port makes or attaches: namespace (as a path) and name. `None` for kinds without one.
+pub fn netdev_of(name: &str, port: &PortConfig) -> Option<(Option<String>, String)> {
+    let netns = port.netns.as_ref().map(|netns| if netns.starts_with('/') { netns.clone() } else { format!("/run/netns/{netns}") });
+    match port.kind {
+        PortKind::Tap | PortKind::Host => Some((netns, port.interface.clone().unwrap_or_else(|| name.to_owned()))),
+        PortKind::Nic => port.interface.clone().map(|interface| (netns, interface)),
+        PortKind::Patch | PortKind::Sim => None,
+    }
+}
+
+fn interfaces(config: &Config, problems: &mut Vec<Problem>) {
+    let mut first: BTreeMap<(Option<String>, String), &str> = BTreeMap::new();
+    for (name, port) in &config.port {
+        let Some(netdev) = netdev_of(name, port) else { continue };
+        let shown = match &port.netns {
+            Some(netns) => format!("interface {:?} in network namespace {netns:?}", netdev.1),
+            None => format!("interface {:?}", netdev.1),
+        };
+        if let Some(other) = first.insert(netdev, name) {
+            let mut problem = Problem::new(Subject::Port(name.clone()), format!("{shown} belongs to port {other:?} already"))
+                .help("each interface is behind one port")
+                .related(Subject::Port(other.to_owned()));
+            if port.interface.is_some() {
+                problem = problem.at("interface");
+            }
+            problems.push(problem);
+        }
+    }
+}
+
+fn fdb(config: &Config, problems: &mut Vec<Problem>) {
+    if config.fdb.len() > FDB_ENTRIES_MAX {
+        let message = format!("{} static entries; at most {FDB_ENTRIES_MAX}", config.fdb.len());
+        problems.push(Problem::new(Subject::Whole, message).at("fdb"));
+    }
+    let mut first: BTreeMap<(&str, MacAddr, u16), usize> = BTreeMap::new();
+    for (index, entry) in config.fdb.iter().enumerate() {
+        let subject = Subject::Fdb(index);
+        let mut wrong = |key: &str, message: String, help: &str, related: Subject| {
+            problems.push(Problem::new(subject.clone(), message).at(key).help(help).related(related));
+        };
+        let (switch, port) = (Subject::Switch(entry.switch.clone()), Subject::Port(entry.port.clone()));
+        if !config.switch.contains_key(&entry.switch) {
+            wrong("switch", format!("no switch {:?}", entry.switch), "add the switch, or remove the entry", switch.clone());
+        }
+        match config.port.get(&entry.port) {
+            None => wrong("port", format!("no port {:?}", entry.port), "add the port, or remove the entry", port),
+            Some(other) if other.switch != entry.switch => {
+                let message = format!("port {:?} is on switch {:?}, not on {:?}", entry.port, other.switch, entry.switch);
+                wrong("port", message, "name a port of the same switch", port);
+            }
+            Some(_) => {}
+        }
+        if entry.mac.is_multicast() || entry.mac == MacAddr::ZERO {
+            wrong("mac", format!("{} is not a unicast address", entry.mac), "first octet even, and not all zeros", subject.clone());
+        }
+        if entry.vlan > 4094 {
+            wrong("vlan", format!("{} is not a VLAN", entry.vlan), "1 to 4094, or 0 for frames without one", subject.clone());
+        }
+        if let Some(other) = first.insert((&entry.switch, entry.mac, entry.vlan), index) {
+            let message = format!("{} in VLAN {} has entry {} already", entry.mac, entry.vlan, other + 1);
+            wrong("mac", message, "remove one of them", Subject::Fdb(other));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What happens with time: worker events, retries, forgetting old addresses.
+
+use dataplane::clock::{self, Nanos};
+use dataplane::fdb::Learned;
+use dataplane::worker::WorkerEvent;
+use proto::api::Event;
+
+use super::Controller;
+
+/// Slots of an address table looked at in one go: well under a millisecond.
+const SWEEP_SLOTS: usize = 16_384;
+/// Worker events taken in one go.
+const WORKER_EVENTS: usize = 1024;
+const SECOND: Nanos = 1_000_000_000;
+
+/// Where the walk over the address tables stands: switches still to visit, the last one first, from a slot on.
+#[derive(Default)]
+pub(super) struct Sweep {
+    switches: Vec<String>,
+    cursor: usize,
+}
+
+impl Controller {
+    /// Does what is due; returns when to call again at the latest. Bounded work: `now` itself means at once.
+    pub fn upkeep(&mut self, now: Nanos) -> Nanos {
+        if self.fatal.is_none() && self.workers.any_lost() {
+            self.fatal = Some("a worker thread ended; the daemon must be restarted".to_owned());
+        }
+        let mut more = false;
+        for taken in 0..WORKER_EVENTS {
+            let Some(event) = self.workers.next_event() else { break };
+            more = taken + 1 == WORKER_EVENTS;
+            self.worker_event(event, now);
+        }
+        let lost = self.workers.lost_events();
+        self.events_lost += lost.saturating_sub(self.worker_events_lost);
+        self.worker_events_lost = lost;
+        if now >= self.next_second {
+            self.next_second = now + SECOND;
+            self.poll_devices(now);
+            if self.sweep.switches.is_empty() {
+                self.sweep = Sweep { switches: self.config.switch.keys().cloned().collect(), cursor: 0 };
+            }
+        }
+        self.retry_lost(now);
+        more |= self.sweep_slice(now);
+        if more {
+            return now;
+        }
+        self.next_retry().map_or(self.next_second, |retry| retry.min(self.next_second))
+    }
+
+    /// One slice of the walk; `true` while it goes on.
+    fn sweep_slice(&mut self, now: Nanos) -> bool {
+        let Some(name) = self.sweep.switches.last() else { return false };
+        let next = match (self.compiled.switches.get(name), self.config.switch.get(name)) {
+            (Some(parts), Some(settings)) => {
+                let ageing = clock::ticks(u64::try_from(settings.ageing_time.0.as_nanos()).unwrap_or(u64::MAX));
+                parts.fdb.sweep(self.sweep.cursor, SWEEP_SLOTS, clock::tick(now), ageing)
+            }
+            _ => None,
+        };
+        match next {
+            Some(cursor) => self.sweep.cursor = cursor,
+            None => {
+                self.sweep.switches.pop();
+                self.sweep.cursor = 0;
+            }
+        }
+        !self.sweep.switches.is_empty()
+    }
+
+    fn worker_event(&mut self, event: WorkerEvent, now: Nanos) {
+        match event {
+            WorkerEvent::DeviceGone(port) => self.device_gone(port, now),
+            WorkerEvent::Fdb { switch, vlan, mac, port, what } => {
+                let switch = self.switch_names.get(switch.index()).and_then(Option::as_ref);
+                let (Some(switch), Some(port)) = (switch.cloned(), self.port_name(port).cloned()) else { return };
+                let vlan = vlan.get();
+                match what {
+                    Learned::New => self.event(Event::FdbLearned { switch, vlan, mac, port }),
+                    Learned::Moved(_) => self.event(Event::FdbMoved { switch, vlan, mac, port }),
+                    Learned::Known | Learned::Conflict | Learned::NotLearned => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What control asks of the world of devices: open, adjust, report changes. `vswitchd` fills it in with `netdev`, tests
+//! with a fake.
+
+use std::fmt;
+use std::os::fd::RawFd;
+
+use dataplane::device::{RxQueue, TxQueue};
+use dataplane::memory::MemoryDevice;
+use proto::config::PortConfig;
+use wire::MacAddr;
+
+/// Opens devices and tells what happens to them. Used by the control thread only; may block for some milliseconds.
+pub trait Devices {
+    /// Opens the device of a `tap`, `host` or `nic` port, with one transmit queue for each of `workers` workers.
+    ///
+    /// # Errors
+    ///
+    /// What failed and what to do, without the name of the port. Then nothing was left behind.
+    fn open(&mut self, port: &str, config: &PortConfig, workers: usize) -> Result<OpenDevice, DeviceError>;
+
+    /// Sets MTU and MAC address of the netdev of an open `tap` or `host` port to those of `config`.
+    ///
+    /// # Errors
+    ///
+    /// What failed, without the name of the port. Then the netdev is as before.
+    fn configure(&mut self, port: &str, netdev: &Netdev, config: &PortConfig) -> Result<(), DeviceError>;
+
+    /// What becomes readable when [`Devices::poll`] has something to report.
+    fn event_fd(&self) -> Option<RawFd>;
+
+    /// Takes what happened since the last call. Called when [`Devices::event_fd`] is readable and about once a second.
+    fn poll(&mut self) -> Vec<DeviceEvent>;
+}
+
+/// A device that was opened.
+pub struct OpenDevice {
+    /// Receive queues; each goes to one worker.
+    pub rx: Vec<Box<dyn RxQueue>>,
+    /// Transmit queues, one per worker.
+    pub tx: Vec<Box<dyn TxQueue>>,
+    /// The netdev behind it.
+    pub netdev: Option<Netdev>,
+    /// Whether it has a carrier and is up.
+    pub carrier: bool,
+    /// The other side of a `sim` port.
+    pub sim: Option<MemoryDevice>,
+}
+
+/// A netdev as it was when its port was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Netdev {
+    /// Network namespace as a path; the daemon's own when absent.
+    pub netns: Option<String>,
+    /// Name.
+    pub name: String,
+    /// Interface index in its namespace; tells a recreated netdev from the former one.
+    pub index: u32,
+    /// MAC address.
+    pub mac: Option<MacAddr>,
+}
+
+/// Something happened to a netdev.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceEvent {
+    /// Network namespace as a path; the daemon's own when absent.
+    pub netns: Option<String>,
+    /// Name.
+    pub name: String,
+    /// Interface index.
+    pub index: u32,
+    /// What.
+    pub what: DeviceChange,
+}
+
+/// What happened to a netdev.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChange {
+    /// It is there, in this state.
+    Present {
+        /// Whether it is up and has a carrier.
+        carrier: bool,
+        /// MAC address.
+        mac: Option<MacAddr>,
+    },
+    /// It is gone.
+    Removed,
+}
+
+/// Why a device cannot be opened or adjusted, for people, with the remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceError(pub String);
+
+impl fmt::Display for DeviceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for DeviceError {}

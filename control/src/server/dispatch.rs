@@ -1,0 +1,215 @@
+//! From a request to its answer.
+
+use dataplane::clock::Nanos;
+use proto::api::{self, Changed, Filter, INTERFACE, METHODS, error};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use varlink::Request;
+
+use crate::config::{self, edit};
+use crate::controller::Controller;
+use crate::controller::report::FdbCursor;
+use crate::controller::transaction::Strictness;
+
+/// The description of `io.vswitch`, as `GetInterfaceDescription` returns it.
+pub const DESCRIPTION: &str = include_str!("../io.vswitch.varlink");
+
+/// The description of the interface every Varlink service has.
+const SERVICE_DESCRIPTION: &str = "\
+# Provided by every varlink service: what it is and which interfaces it has.
+interface org.varlink.service
+
+# Who made it, and the interfaces it provides.
+method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: []string)
+
+# The description of one of its interfaces.
+method GetInterfaceDescription(interface: string) -> (description: string)
+
+error InterfaceNotFound (interface: string)
+error MethodNotFound (method: string)
+error MethodNotImplemented (method: string)
+error InvalidParameter (parameter: string)
+error PermissionDenied ()
+error ExpectedMore ()
+";
+
+/// What a request is answered with.
+pub enum Answer {
+    /// One reply.
+    Reply(Value),
+    /// Entries of address tables, as the client takes them.
+    Fdb(FdbCursor),
+    /// Events, as they happen.
+    Monitor,
+    /// An error: full name and parameters.
+    Error(String, Value),
+}
+
+/// Whether a method changes something; `None` when there is none of that name.
+pub fn changes_something(method: &str) -> Option<bool> {
+    METHODS.iter().find(|(name, ..)| *name == method).map(|(_, writes, _)| *writes)
+}
+
+fn fail(name: &str, message: impl Into<String>) -> Answer {
+    let message = error::Message { message: message.into() };
+    Answer::Error(format!("{INTERFACE}.{name}"), json!(message))
+}
+
+/// Answers that the request was refused.
+pub fn refused(message: impl Into<String>) -> Answer {
+    fail(error::REFUSED, message)
+}
+
+/// Answers a request. `may_write` is asked only when the method needs it.
+pub fn dispatch(controller: &mut Controller, request: &Request<'_>, may_write: impl FnOnce(&Controller) -> bool, now: Nanos) -> Answer {
+    let full = request.method.as_ref();
+    let Some((interface, method)) = full.rsplit_once('.') else {
+        return service_error("InvalidParameter", "parameter", "method");
+    };
+    if request.upgrade == Some(true) {
+        return service_error("MethodNotImplemented", "method", full);
+    }
+    match interface {
+        INTERFACE => {}
+        "org.varlink.service" => return service(method, request),
+        _ => return service_error("InterfaceNotFound", "interface", interface),
+    }
+    match changes_something(method) {
+        None => return service_error("MethodNotFound", "method", full),
+        Some(true) if !may_write(controller) => {
+            let message = match &controller.config().daemon.control_group {
+                Some(group) => format!("{method} needs write access: be root or a member of group {group:?}"),
+                None => format!("{method} needs write access: be root (or set daemon.control_group)"),
+            };
+            return fail(error::PERMISSION_DENIED, message);
+        }
+        Some(_) => {}
+    }
+    let parameters = match &request.parameters {
+        None | Some(Value::Null) => json!({}),
+        Some(parameters) => parameters.clone(),
+    };
+    match call(controller, method, parameters, request.more == Some(true), now) {
+        Ok(answer) => answer,
+        Err(Failure::Refused(message)) => refused(message),
+        Err(Failure::Parameters(what)) => service_error("InvalidParameter", "parameter", &what),
+        Err(Failure::ExpectedMore) => Answer::Error("org.varlink.service.ExpectedMore".to_owned(), json!({})),
+        Err(Failure::NoSuchMethod) => service_error("MethodNotImplemented", "method", full),
+    }
+}
+
+enum Failure {
+    Refused(String),
+    Parameters(String),
+    ExpectedMore,
+    NoSuchMethod,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure::Refused(message)
+    }
+}
+
+fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, Failure> {
+    serde_json::from_value(parameters).map_err(|error| Failure::Parameters(error.to_string()))
+}
+
+fn reply(value: impl Serialize) -> Result<Answer, Failure> {
+    serde_json::to_value(value).map(Answer::Reply).map_err(|error| Failure::Refused(format!("answer: {error}")))
+}
+
+fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool, now: Nanos) -> Result<Answer, Failure> {
+    let filter = |parameters| -> Result<Filter, Failure> { read(parameters) };
+    let checked = |controller: &Controller, parameters| -> Result<Filter, Failure> {
+        let filter = filter(parameters)?;
+        controller.check_filter(&filter)?;
+        Ok(filter)
+    };
+    match method {
+        "GetStatus" => reply(api::GetStatusReply { status: controller.status(now) }),
+        "ListSwitches" => reply(api::ListSwitchesReply { switches: controller.switches() }),
+        "ListPorts" => reply(api::ListPortsReply { ports: controller.ports(&checked(controller, parameters)?) }),
+        "ListFdb" => Ok(Answer::Fdb(controller.list_fdb(filter(parameters)?)?)),
+        "ListVlans" => reply(api::ListVlansReply { vlans: controller.vlans(&checked(controller, parameters)?) }),
+        "ListDrops" => reply(api::ListDropsReply { drops: controller.drops(&checked(controller, parameters)?) }),
+        "ListWorkers" => reply(api::ListWorkersReply { workers: controller.worker_infos() }),
+        "Export" => reply(api::ExportReply { text: config::to_toml(controller.config()) }),
+        "Monitor" if more => Ok(Answer::Monitor),
+        "Monitor" => Err(Failure::ExpectedMore),
+        "AddSwitch" => edited(controller, now, |config| edit::add_switch(config, &read(parameters)?).map_err(Failure::from)),
+        "SetSwitch" => edited(controller, now, |config| {
+            let request: api::SetSwitch = read(parameters)?;
+            edit::set_switch(config, &request.name, &request.set).map_err(Failure::from)
+        }),
+        "DelSwitch" => edited(controller, now, |config| edit::del_switch(config, &read(parameters)?).map_err(Failure::from)),
+        "AddPort" => edited(controller, now, |config| edit::add_port(config, &read(parameters)?).map_err(Failure::from)),
+        "SetPort" => edited(controller, now, |config| {
+            let request: api::SetPort = read(parameters)?;
+            edit::set_port(config, &request.name, &request.set).map_err(Failure::from)
+        }),
+        "DelPort" => edited(controller, now, |config| edit::del_port(config, &read(parameters)?).map_err(Failure::from)),
+        "AddFdb" => edited(controller, now, |config| edit::add_fdb(config, &read(parameters)?).map_err(Failure::from)),
+        "DelFdb" => reply(controller.del_fdb(&read(parameters)?, now)?),
+        "FlushFdb" => reply(api::FlushFdbReply { flushed: controller.flush_fdb(&read(parameters)?)? }),
+        "Apply" => {
+            let request: api::Apply = read(parameters)?;
+            let config = config::load(&request.text, request.file.as_deref().unwrap_or("configuration"))?;
+            let changed: Changed =
+                if request.dry_run { controller.dry_run(&config)? } else { controller.transact(config, Strictness::Strict, now)? };
+            reply(changed)
+        }
+        "SimSend" => {
+            let request: api::SimSend = read(parameters)?;
+            controller.sim_send(&request.port, &request.frame)?;
+            reply(json!({}))
+        }
+        "SimReceive" => {
+            let request: api::SimReceive = read(parameters)?;
+            reply(api::SimReceiveReply { frames: controller.sim_receive(&request.port)? })
+        }
+        "SimCarrier" => {
+            let request: api::SimCarrier = read(parameters)?;
+            controller.sim_carrier(&request.port, request.up)?;
+            reply(json!({}))
+        }
+        _ => Err(Failure::NoSuchMethod),
+    }
+}
+
+fn edited(
+    controller: &mut Controller,
+    now: Nanos,
+    edit: impl FnOnce(&proto::config::Config) -> Result<proto::config::Config, Failure>,
+) -> Result<Answer, Failure> {
+    let config = edit(controller.config())?;
+    reply(controller.transact(config, Strictness::Strict, now)?)
+}
+
+fn service(method: &str, request: &Request<'_>) -> Answer {
+    match method {
+        "GetInfo" => Answer::Reply(json!({
+            "vendor": "vswitch",
+            "product": "vswitchd",
+            "version": env!("CARGO_PKG_VERSION"),
+            "url": "",
+            "interfaces": ["org.varlink.service", INTERFACE],
+        })),
+        "GetInterfaceDescription" => {
+            let name = request.parameters.as_ref().and_then(|parameters| parameters.get("interface")).and_then(Value::as_str);
+            match name {
+                Some(INTERFACE) => Answer::Reply(json!({ "description": DESCRIPTION })),
+                Some("org.varlink.service") => Answer::Reply(json!({ "description": SERVICE_DESCRIPTION })),
+                Some(other) => service_error("InterfaceNotFound", "interface", other),
+                None => service_error("InvalidParameter", "parameter", "interface"),
+            }
+        }
+        _ => service_error("MethodNotFound", "method", &format!("org.varlink.service.{method}")),
+    }
+}
+
+fn service_error(name: &str, key: &str, value: &str) -> Answer {
+    let value: String = value.chars().take(200).collect();
+    Answer::Error(format!("org.varlink.service.{name}"), json!({ key: value }))
+}

@@ -1,0 +1,361 @@
+//! A whole switch in one process: real workers over memory devices, a fake world of netdevs, a store that can fail, and a
+//! clock that moves only when told.
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use control::Controller;
+use control::config;
+use control::config::validate::netdev_of;
+use control::controller::transaction::Strictness;
+use control::device::{DeviceChange, DeviceError, DeviceEvent, Devices, Netdev, OpenDevice};
+use control::store::Store;
+use control::workers::{WorkerSet, WorkerSlot};
+use dataplane::Burst;
+use dataplane::clock::Clock;
+use dataplane::device::{Capabilities, Poller, RxError, RxQueue, Wake};
+use dataplane::memory::{MemoryDevice, MemoryFrame};
+use dataplane::worker::Worker;
+use proto::api::{Changed, Filter, Link, PortInfo};
+use proto::config::{Config, PortConfig};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A clock that moves only when told.
+#[derive(Clone, Default)]
+pub struct TestClock(Arc<AtomicU64>);
+
+impl TestClock {
+    pub fn advance(&self, span: Duration) {
+        self.0.fetch_add(span.as_nanos() as u64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// What a worker sleeps on when there is no descriptor.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        *lock(&self.rung) = true;
+        self.changed.notify_all();
+    }
+}
+
+struct BellPoller(Arc<Bell>);
+
+impl Poller for BellPoller {
+    fn add(&mut self, _: BorrowedFd<'_>, _: usize) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn remove(&mut self, _: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn poll(&mut self, timeout: Option<Duration>, _: &mut dyn FnMut(usize)) -> io::Result<()> {
+        let mut rung = lock(&self.0.rung);
+        let end = timeout.map(|timeout| Instant::now() + timeout);
+        while !*rung {
+            let left = end.map_or(Duration::from_secs(3600), |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            rung = self.0.changed.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *rung = false;
+        Ok(())
+    }
+}
+
+/// Worker threads; they end when the set is dropped.
+pub fn workers(count: usize, clock: &TestClock, notify: Arc<dyn Wake>) -> WorkerSet {
+    let slots = (0..count).map(|index| {
+        let bell = Arc::new(Bell::default());
+        let (worker, handle) = Worker::new(index, Box::new(BellPoller(bell.clone())), bell, Box::new(clock.clone()), notify.clone());
+        let thread = std::thread::spawn(move || worker.run());
+        WorkerSlot { handle, core: None, thread }
+    });
+    WorkerSet::new(slots.collect())
+}
+
+/// Nobody to wake.
+pub struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(&self) {}
+}
+
+/// The netdevs of the fake system.
+#[derive(Default)]
+pub struct World {
+    /// Netdevs that exist: made by somebody else (`nic`) or by an open TAP. Name to index.
+    pub netdevs: BTreeMap<String, u32>,
+    next_index: u32,
+    /// Ports whose device refuses to open.
+    pub refuse: BTreeSet<String>,
+    /// Every open and close in order.
+    pub log: Vec<String>,
+    pub events: VecDeque<DeviceEvent>,
+    pub devices: BTreeMap<String, MemoryDevice>,
+}
+
+/// The fake system; cheap to clone.
+#[derive(Clone, Default)]
+pub struct FakeDevices(pub Arc<Mutex<World>>);
+
+impl FakeDevices {
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        lock(&self.0)
+    }
+
+    pub fn add_netdev(&self, name: &str) {
+        let mut world = self.world();
+        world.next_index += 1;
+        let index = world.next_index;
+        world.netdevs.insert(name.into(), index);
+        let what = DeviceChange::Present { carrier: true, mac: None };
+        world.events.push_back(DeviceEvent { netns: None, name: name.into(), index, what });
+    }
+
+    pub fn del_netdev(&self, name: &str) {
+        let mut world = self.world();
+        let index = world.netdevs.remove(name).unwrap_or(0);
+        world.events.push_back(DeviceEvent { netns: None, name: name.into(), index, what: DeviceChange::Removed });
+    }
+
+    pub fn carrier(&self, name: &str, carrier: bool) {
+        let mut world = self.world();
+        let index = world.netdevs[name];
+        let what = DeviceChange::Present { carrier, mac: None };
+        world.events.push_back(DeviceEvent { netns: None, name: name.into(), index, what });
+    }
+
+    pub fn log(&self) -> Vec<String> {
+        std::mem::take(&mut self.world().log)
+    }
+}
+
+/// A receive queue that, as a TAP descriptor does, takes its netdev with it when it is closed.
+struct FakeRx {
+    inner: Box<dyn RxQueue>,
+    world: FakeDevices,
+    netdev: String,
+    index: u32,
+    is_tap: bool,
+}
+
+impl RxQueue for FakeRx {
+    fn receive<'a>(&'a mut self, burst: &mut Burst<'a>) -> Result<(), RxError> {
+        self.inner.receive(burst)
+    }
+    fn release(&mut self) {
+        self.inner.release();
+    }
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    fn is_cheap_to_poll(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for FakeRx {
+    fn drop(&mut self) {
+        let mut world = self.world.world();
+        world.log.push(format!("close {}", self.netdev));
+        if self.is_tap && world.netdevs.get(&self.netdev) == Some(&self.index) {
+            world.netdevs.remove(&self.netdev);
+        }
+    }
+}
+
+impl Devices for FakeDevices {
+    fn open(&mut self, port: &str, config: &PortConfig, workers: usize) -> Result<OpenDevice, DeviceError> {
+        let (netns, name) = netdev_of(port, config).expect("only ports with a netdev are opened");
+        let is_tap = config.kind != proto::config::PortKind::Nic;
+        let mut world = self.world();
+        if world.refuse.contains(port) {
+            return Err(DeviceError(format!("open {name}: Operation not permitted (needs CAP_NET_ADMIN)")));
+        }
+        let index = match world.netdevs.get(&name).copied() {
+            Some(_) if is_tap => return Err(DeviceError(format!("open {name}: Device or resource busy"))),
+            Some(index) => index,
+            None if is_tap => {
+                world.next_index += 1;
+                let index = world.next_index;
+                world.netdevs.insert(name.clone(), index);
+                index
+            }
+            None => return Err(DeviceError(format!("no interface {name:?}"))),
+        };
+        world.log.push(format!("open {name}"));
+        let device = MemoryDevice::new(64, true, Capabilities::ALL);
+        world.devices.insert(port.into(), device.clone());
+        let rx = Box::new(FakeRx { inner: device.rx_queue(), world: self.clone(), netdev: name.clone(), index, is_tap });
+        let mac = config.mac.or_else(|| (config.kind == proto::config::PortKind::Host).then(|| "02:00:00:00:99:99".parse().unwrap()));
+        Ok(OpenDevice {
+            rx: vec![rx],
+            tx: (0..workers).map(|_| device.tx_queue()).collect(),
+            netdev: Some(Netdev { netns, name, index, mac }),
+            carrier: true,
+            sim: Some(device),
+        })
+    }
+
+    fn configure(&mut self, port: &str, netdev: &Netdev, config: &PortConfig) -> Result<(), DeviceError> {
+        let mut world = self.world();
+        if world.refuse.contains(port) {
+            return Err(DeviceError(format!("set MTU of {}: Invalid argument", netdev.name)));
+        }
+        world.log.push(format!("configure {} mtu {}", netdev.name, config.mtu));
+        Ok(())
+    }
+
+    fn event_fd(&self) -> Option<RawFd> {
+        None
+    }
+
+    fn poll(&mut self) -> Vec<DeviceEvent> {
+        self.world().events.drain(..).collect()
+    }
+}
+
+/// A store in memory that can be told to fail.
+#[derive(Clone, Default)]
+pub struct FakeStore(pub Arc<Mutex<Stored>>);
+
+#[derive(Default)]
+pub struct Stored {
+    pub text: Option<String>,
+    pub fail: Option<String>,
+}
+
+impl Store for FakeStore {
+    fn load(&mut self) -> Result<Option<String>, String> {
+        Ok(lock(&self.0).text.clone())
+    }
+    fn save(&mut self, text: &str) -> Result<(), String> {
+        let mut stored = lock(&self.0);
+        if let Some(error) = &stored.fail {
+            return Err(error.clone());
+        }
+        stored.text = Some(text.into());
+        Ok(())
+    }
+    fn place(&self) -> String {
+        "/state".into()
+    }
+}
+
+/// A running switch under test.
+pub struct Bench {
+    pub clock: TestClock,
+    pub devices: FakeDevices,
+    pub store: FakeStore,
+    pub controller: Controller,
+}
+
+impl Bench {
+    pub fn start() -> Bench {
+        Bench::start_with(FakeDevices::default(), FakeStore::default(), "").unwrap()
+    }
+
+    pub fn start_with(devices: FakeDevices, store: FakeStore, initial: &str) -> Result<Bench, String> {
+        let clock = TestClock::default();
+        clock.advance(Duration::from_secs(1));
+        let set = workers(2, &clock, Arc::new(Nobody));
+        let initial = (!initial.is_empty()).then(|| ("initial.toml".to_owned(), initial.to_owned()));
+        let controller = Controller::start(Box::new(devices.clone()), Box::new(store.clone()), Box::new(set), initial, clock.now())?;
+        Ok(Bench { clock, devices, store, controller })
+    }
+
+    pub fn apply(&mut self, text: &str) -> Result<Changed, String> {
+        let config = config::load(text, "test.toml").unwrap_or_else(|problems| panic!("{problems}"));
+        self.transact(config)
+    }
+
+    pub fn transact(&mut self, config: Config) -> Result<Changed, String> {
+        self.controller.transact(config, Strictness::Strict, self.clock.now())
+    }
+
+    /// Lets time pass and does what is due.
+    pub fn pass(&mut self, span: Duration) {
+        self.clock.advance(span);
+        for _ in 0..1000 {
+            if self.controller.upkeep(self.clock.now()) > self.clock.now() {
+                return;
+            }
+        }
+        panic!("upkeep does not come to rest");
+    }
+
+    pub fn port(&self, name: &str) -> PortInfo {
+        let ports = self.controller.ports(&Filter { port: Some(name.into()), ..Filter::default() });
+        ports.into_iter().next().unwrap_or_else(|| panic!("no port {name}"))
+    }
+
+    pub fn link(&self, name: &str) -> Link {
+        self.port(name).link
+    }
+
+    /// Gives the switch a frame as if it had arrived at the device of a port.
+    pub fn send(&self, port: &str, dst: &str, src: &str) {
+        assert!(self.devices.world().devices[port].inject(MemoryFrame::new(frame(dst, src))));
+    }
+
+    /// Waits (bounded) for the next frame that left through the device of a port.
+    pub fn receive(&self, port: &str) -> Vec<u8> {
+        let device = self.devices.world().devices[port].clone();
+        eventually(&format!("a frame at {port}"), || device.take()).octets
+    }
+
+    /// The address table: (vlan, mac, port), sorted.
+    pub fn fdb(&self) -> Vec<(u16, String, String)> {
+        let mut cursor = self.controller.list_fdb(Filter::default()).unwrap();
+        let mut entries = Vec::new();
+        while self.controller.next_fdb(&mut cursor, 100, self.clock.now(), &mut entries) {}
+        let mut list: Vec<_> = entries.into_iter().map(|entry| (entry.vlan, entry.mac.to_string(), entry.port)).collect();
+        list.sort();
+        list
+    }
+
+    pub fn wait_for_fdb(&self, count: usize) {
+        eventually(&format!("{count} addresses"), || (self.fdb().len() == count).then_some(()));
+    }
+}
+
+/// A 60-octet frame.
+pub fn frame(dst: &str, src: &str) -> Vec<u8> {
+    let (dst, src): (wire::MacAddr, wire::MacAddr) = (dst.parse().unwrap(), src.parse().unwrap());
+    let mut octets = [dst.0, src.0].concat();
+    octets.extend([0x88, 0xb5]);
+    octets.resize(60, 0);
+    octets
+}
+
+/// Waits for something that other threads do, at most ten seconds.
+pub fn eventually<T>(what: &str, mut get: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(value) = get() {
+            return value;
+        }
+        assert!(Instant::now() < end, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,317 @@
+//! What each verb does.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use clap_complete::Shell;
+use proto::api::{self, Changed, Filter};
+use proto::client::{Client, Error};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Failure;
+use crate::args::{Cli, List, Reading, Sim, Verb};
+use crate::printer::Printer;
+use crate::render::Render;
+
+/// Does what was asked.
+pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
+    let mut printer = Printer::new();
+    let mut session = Session { cli, client: None };
+    let outcome = session.run(&mut printer);
+    // What was printed before a failure is worth having, and the failure worth more than that of the last flush.
+    let flushed = printer.flush();
+    outcome?;
+    Ok(flushed?)
+}
+
+/// One run: what was typed, and the connection once there is one.
+struct Session<'a> {
+    cli: &'a Cli,
+    client: Option<Client>,
+}
+
+impl Session<'_> {
+    fn client(&mut self) -> Result<&mut Client, Error> {
+        match &mut self.client {
+            Some(client) => Ok(client),
+            empty => Ok(empty.insert(Client::connect(&self.cli.socket)?)),
+        }
+    }
+
+    fn call<R: DeserializeOwned>(&mut self, method: &str, parameters: &impl Serialize) -> Result<R, Error> {
+        self.client()?.call(method, parameters)
+    }
+
+    /// A request that changes the configuration; prints what changed.
+    fn change(&mut self, printer: &mut Printer, method: &str, parameters: &impl Serialize) -> Result<(), Failure> {
+        let changed: Changed = self.call(method, parameters)?;
+        print_changes(printer, &changed)
+    }
+
+    fn run(&mut self, printer: &mut Printer) -> Result<(), Failure> {
+        let cli = self.cli;
+        match &cli.verb {
+            Verb::AddSwitch(a) => {
+                let request = api::AddSwitch {
+                    name: a.switch.clone(),
+                    config: a.settings.config().map_err(Failure::Usage)?,
+                    host_port: a.host_port,
+                    may_exist: a.may_exist,
+                };
+                self.change(printer, "AddSwitch", &request)
+            }
+            Verb::SetSwitch(a) => {
+                let request = api::SetSwitch { name: a.switch.clone(), set: a.changes().map_err(Failure::Usage)? };
+                self.change(printer, "SetSwitch", &request)
+            }
+            Verb::DelSwitch(a) => self.change(printer, "DelSwitch", &api::DelSwitch { name: a.switch.clone(), if_exists: a.if_exists }),
+            Verb::AddPort(a) => {
+                let config = a.config().map_err(Failure::Usage)?;
+                self.change(printer, "AddPort", &api::AddPort { name: a.port.clone(), config, may_exist: a.may_exist })
+            }
+            Verb::SetPort(a) => {
+                let request = api::SetPort { name: a.port.clone(), set: a.changes().map_err(Failure::Usage)? };
+                self.change(printer, "SetPort", &request)
+            }
+            Verb::DelPort(a) => {
+                let (switch, name) = match a.names.as_slice() {
+                    [switch, port] => (Some(switch.clone()), port.clone()),
+                    names => (None, names.concat()),
+                };
+                self.change(printer, "DelPort", &api::DelPort { name, switch, if_exists: a.if_exists })
+            }
+            Verb::AddFdb(a) => {
+                let (switch, port) = (a.switch.clone(), a.port.clone());
+                self.change(printer, "AddFdb", &api::AddFdb { switch, mac: a.mac, vlan: a.vlan, port, may_exist: a.may_exist })
+            }
+            Verb::DelFdb(a) => {
+                let request = api::DelFdb { switch: a.switch.clone(), mac: a.mac, vlan: a.vlan, if_exists: a.if_exists };
+                self.change(printer, "DelFdb", &request)
+            }
+            Verb::FlushFdb(a) => {
+                let request = api::FlushFdb { switch: a.switch.clone(), port: a.port.clone(), vlan: a.vlan };
+                let reply: api::FlushFdbReply = self.call("FlushFdb", &request)?;
+                Ok(printer.line(&format!("{} addresses forgotten", reply.flushed))?)
+            }
+            Verb::Show(a) => repeat(printer, &a.reading, |printer| self.show(printer, a.list.as_ref(), a.reading.json)),
+            Verb::Status(a) => repeat(printer, &a.reading, |printer| {
+                let reply: api::GetStatusReply = self.call("GetStatus", &serde_json::json!({}))?;
+                if a.reading.json {
+                    return Ok(printer.json_pretty(&reply.status)?);
+                }
+                let text = render(printer).status(&reply.status);
+                Ok(printer.line(&text)?)
+            }),
+            Verb::Monitor(a) => self.monitor(printer, a.json),
+            Verb::Check(a) => check(printer, &a.file),
+            Verb::Apply(a) => {
+                let request = api::Apply { text: read(&a.file)?, file: Some(name_of(&a.file)), dry_run: a.dry_run };
+                self.change(printer, "Apply", &request)
+            }
+            Verb::Export(a) => {
+                let reply: api::ExportReply = self.call("Export", &serde_json::json!({}))?;
+                if a.json {
+                    let config = control::config::load(&reply.text, "export").map_err(Failure::Local)?;
+                    return Ok(printer.json_pretty(&config)?);
+                }
+                Ok(printer.line(&reply.text)?)
+            }
+            Verb::Sim(sim) => self.sim(printer, sim),
+            Verb::Completions(a) => completions(printer, a.shell),
+        }
+    }
+
+    fn show(&mut self, printer: &mut Printer, list: Option<&List>, json: bool) -> Result<(), Failure> {
+        let render = render(printer);
+        let none = Filter::default();
+        let text = match list {
+            None => {
+                let switches: api::ListSwitchesReply = self.call("ListSwitches", &serde_json::json!({}))?;
+                let ports: api::ListPortsReply = self.call("ListPorts", &none)?;
+                let status: api::GetStatusReply = self.call("GetStatus", &serde_json::json!({}))?;
+                if json {
+                    let (switches, ports, status) = (switches.switches, ports.ports, status.status);
+                    return Ok(printer.json_pretty(&serde_json::json!({"switches": switches, "ports": ports, "status": status}))?);
+                }
+                render.overview(&switches.switches, &ports.ports, &status.status)
+            }
+            Some(List::Switches(of)) => {
+                let mut reply: api::ListSwitchesReply = self.call("ListSwitches", &serde_json::json!({}))?;
+                reply.switches.retain(|switch| of.switch.as_ref().is_none_or(|name| *name == switch.name));
+                if json {
+                    return print_list(printer, &reply.switches);
+                }
+                render.switches(&reply.switches)
+            }
+            Some(List::Ports(of)) => {
+                let filter = Filter { switch: of.switch.clone(), port: of.port.clone(), vlan: None };
+                let reply: api::ListPortsReply = self.call("ListPorts", &filter)?;
+                if json {
+                    return print_list(printer, &reply.ports);
+                }
+                render.ports(&reply.ports)
+            }
+            Some(List::Fdb(of)) => {
+                let filter = Filter { switch: of.switch.clone(), port: of.port.clone(), vlan: of.vlan };
+                return self.fdb(printer, &filter, json);
+            }
+            Some(List::Vlans(of)) => {
+                let filter = Filter { switch: of.switch.clone(), ..none };
+                let mut reply: api::ListVlansReply = self.call("ListVlans", &filter)?;
+                let has = |vlan: &api::VlanInfo, port: &String| vlan.untagged.contains(port) || vlan.tagged.contains(port);
+                reply
+                    .vlans
+                    .retain(|vlan| of.vlan.is_none_or(|vid| vid == vlan.vlan) && of.port.as_ref().is_none_or(|port| has(vlan, port)));
+                if json {
+                    return print_list(printer, &reply.vlans);
+                }
+                render.vlans(&reply.vlans)
+            }
+            Some(List::Drops(of)) => {
+                let filter = Filter { switch: of.switch.clone(), port: of.port.clone(), vlan: None };
+                let reply: api::ListDropsReply = self.call("ListDrops", &filter)?;
+                if json {
+                    return print_list(printer, &reply.drops);
+                }
+                render.drops(&reply.drops)
+            }
+            Some(List::Workers) => {
+                let reply: api::ListWorkersReply = self.call("ListWorkers", &serde_json::json!({}))?;
+                if json {
+                    return print_list(printer, &reply.workers);
+                }
+                render.workers(&reply.workers)
+            }
+        };
+        Ok(printer.line(&text)?)
+    }
+
+    /// The address table, which comes in parts. JSON is passed on as it comes; a table needs all for its column widths.
+    fn fdb(&mut self, printer: &mut Printer, filter: &Filter, json: bool) -> Result<(), Failure> {
+        let replies = self.client()?.call_more::<_, api::ListFdbReply>("ListFdb", filter, false)?;
+        if json {
+            let mut list = printer.json_list();
+            for reply in replies {
+                for entry in reply?.entries {
+                    list.item(&entry)?;
+                }
+            }
+            return Ok(list.end()?);
+        }
+        let mut entries = Vec::new();
+        for reply in replies {
+            entries.extend(reply?.entries);
+        }
+        let text = render(printer).fdb(&entries);
+        Ok(printer.line(&text)?)
+    }
+
+    fn monitor(&mut self, printer: &mut Printer, json: bool) -> Result<(), Failure> {
+        let render = render(printer);
+        for reply in self.client()?.call_more::<_, api::MonitorReply>("Monitor", &serde_json::json!({}), true)? {
+            for event in reply?.events {
+                if json { printer.json(&event)? } else { printer.line(&render.event(&event))? }
+            }
+            printer.flush()?;
+        }
+        Ok(())
+    }
+
+    fn sim(&mut self, printer: &mut Printer, sim: &Sim) -> Result<(), Failure> {
+        match sim {
+            Sim::Send { port, frame } => {
+                let request = api::SimSend { port: port.clone(), frame: frame.clone() };
+                self.call::<serde_json::Value>("SimSend", &request)?;
+            }
+            Sim::Receive { port, json } => {
+                let reply: api::SimReceiveReply = self.call("SimReceive", &api::SimReceive { port: port.clone() })?;
+                if *json {
+                    return Ok(printer.json(&reply.frames)?);
+                }
+                for frame in &reply.frames {
+                    printer.line(frame)?;
+                }
+            }
+            Sim::Carrier { port, state } => {
+                let request = api::SimCarrier { port: port.clone(), up: state == "up" };
+                self.call::<serde_json::Value>("SimCarrier", &request)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Once, or every so often for ever.
+fn repeat(printer: &mut Printer, reading: &Reading, mut read: impl FnMut(&mut Printer) -> Result<(), Failure>) -> Result<(), Failure> {
+    let Some(every) = reading.watch else { return read(printer) };
+    let mut first = true;
+    loop {
+        printer.clear(first, reading.json)?;
+        first = false;
+        read(printer)?;
+        printer.flush()?;
+        std::thread::sleep(every);
+    }
+}
+
+fn render(printer: &Printer) -> Render {
+    Render { colour: printer.colour() }
+}
+
+fn print_list<T: Serialize>(printer: &mut Printer, items: &[T]) -> Result<(), Failure> {
+    let mut list = printer.json_list();
+    for item in items {
+        list.item(item)?;
+    }
+    Ok(list.end()?)
+}
+
+fn print_changes(printer: &mut Printer, changed: &Changed) -> Result<(), Failure> {
+    if changed.changes.is_empty() {
+        printer.line("nothing to change")?;
+    }
+    for change in &changed.changes {
+        printer.line(change)?;
+    }
+    Ok(())
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+fn name_of(file: &Path) -> String {
+    if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() }
+}
+
+/// A configuration text; no more of it than the daemon would take.
+fn read(file: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let limit = api::REQUEST_MAX as u64;
+    let outcome = if is_stdin(file) {
+        std::io::stdin().lock().take(limit + 1).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(limit + 1).read_to_string(&mut text))
+    };
+    let name = name_of(file);
+    match outcome {
+        Err(e) => Err(Failure::Local(format!("{name}: {e}"))),
+        Ok(octets) if octets as u64 > limit => {
+            Err(Failure::Local(format!("{name}: longer than the {limit} octets a configuration may have")))
+        }
+        Ok(_) => Ok(text),
+    }
+}
+
+fn check(printer: &mut Printer, file: &Path) -> Result<(), Failure> {
+    let (text, name) = (read(file)?, name_of(file));
+    let config = control::config::load(&text, &name).map_err(Failure::Local)?;
+    Ok(printer.line(&format!("{name}: good ({} switches, {} ports)", config.switch.len(), config.port.len()))?)
+}
+
+fn completions(printer: &mut Printer, shell: Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::definition(), "vswitchctl", &mut script);
+    Ok(printer.raw(&script)?)
+}

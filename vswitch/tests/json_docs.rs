@@ -1,0 +1,121 @@
+//! `docs/json.md` names every field that `--json` prints, in the section of its command, and no other.
+//!
+//! The values are written out in full: a new field does not compile until it is here, and fails until it is documented.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::api::{DropInfo, Event, FdbInfo, Link, PortInfo, StatusInfo, SwitchInfo, VlanInfo, WorkerInfo};
+use proto::config::{PollMode, PortConfig, PortKind, SwitchConfig};
+use serde::Serialize;
+
+/// The fields of a value; of an optional one it has to be there.
+fn fields(value: &impl Serialize) -> BTreeSet<String> {
+    serde_json::to_value(value).unwrap().as_object().unwrap().keys().cloned().collect()
+}
+
+/// The section of the document under a heading.
+fn section(title: &str) -> &'static str {
+    let text = include_str!("../../docs/json.md");
+    let start = text.find(&format!("\n## {title}\n")).unwrap_or_else(|| panic!("no section {title}"));
+    let section = &text[start + 4..];
+    &section[..section.find("\n## ").unwrap_or(section.len())]
+}
+
+/// What the table of a section has in its first column.
+fn documented(title: &str) -> BTreeSet<String> {
+    let names = section(title).lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    names.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
+fn every_list_is_documented_field_by_field() {
+    let text = || "x".to_owned();
+    let mac = wire::MacAddr([2, 0, 0, 0, 0, 1]);
+    let switch = SwitchInfo {
+        name: text(),
+        config: SwitchConfig::default(),
+        ports: vec![],
+        fdb_entries: 0,
+        fdb_learned: 0,
+        fdb_moved: 0,
+        fdb_expired: 0,
+        fdb_evicted: 0,
+        fdb_limited: 0,
+        fdb_refused: 0,
+    };
+    assert_eq!(fields(&switch), documented("show switches"));
+    let port = PortInfo {
+        name: text(),
+        switch: text(),
+        kind: PortKind::Tap,
+        link: Link::Lost,
+        problem: Some(text()),
+        interface: Some(text()),
+        netns: Some(text()),
+        mac: Some(mac),
+        mtu: 1500,
+        vlan: text(),
+        fdb_entries: 0,
+        rx_packets: 0,
+        rx_bytes: 0,
+        tx_packets: 0,
+        tx_bytes: 0,
+        copies: 0,
+        rx_errors: 0,
+        drops: BTreeMap::new(),
+        config: PortConfig::new("x"),
+    };
+    assert_eq!(fields(&port), documented("show ports"));
+    let entry = FdbInfo { switch: text(), vlan: 0, mac, port: text(), age_ms: 0, is_static: false, sticky: false, local: false };
+    assert_eq!(fields(&entry), documented("show fdb"));
+    let vlan = VlanInfo { switch: text(), vlan: 0, untagged: vec![], tagged: vec![] };
+    assert_eq!(fields(&vlan), documented("show vlans"));
+    let drop = DropInfo { port: text(), switch: text(), reason: text(), side: text(), count: 0, description: text() };
+    assert_eq!(fields(&drop), documented("show drops"));
+    let worker = WorkerInfo { worker: 0, core: None, ports: vec![], turns: 0, bursts: 0, frames: 0, sleeps: 0, awake_ms: 0 };
+    assert_eq!(fields(&worker), documented("show workers"));
+    let status = StatusInfo {
+        version: text(),
+        pid: 0,
+        uptime_s: 0,
+        generation: 0,
+        state_dir: text(),
+        poll: PollMode::Adaptive,
+        workers: 0,
+        switches: 0,
+        ports: 0,
+        ports_down: 0,
+        memory_bytes: 0,
+        open_fds: 0,
+        max_fds: 0,
+        problems: vec![],
+    };
+    assert_eq!(fields(&status), documented("status"));
+}
+
+#[test]
+fn every_event_is_documented_field_by_field() {
+    let text = || "x".to_owned();
+    let mac = wire::MacAddr([2, 0, 0, 0, 0, 1]);
+    let events = [
+        Event::ConfigChanged { generation: 0, changes: vec![] },
+        Event::Link { port: text(), link: Link::Up, problem: Some(text()) },
+        Event::FdbLearned { switch: text(), vlan: 0, mac, port: text() },
+        Event::FdbMoved { switch: text(), vlan: 0, mac, port: text() },
+        Event::Lost { count: 0 },
+    ];
+    let mut known = BTreeSet::from(["event".to_owned()]);
+    for event in &events {
+        let name = serde_json::to_value(event).unwrap()["event"].as_str().unwrap().to_owned();
+        let row = section("monitor").lines().find(|line| line.starts_with(&format!("| `{name}`"))).unwrap_or_else(|| panic!("no {name}"));
+        for field in fields(event) {
+            assert!(field == "event" || row.contains(&format!("`{field}`")), "{name}: {field}");
+        }
+        known.insert(name);
+    }
+    // A new kind of event does not compile until it is here.
+    match &events[0] {
+        Event::ConfigChanged { .. } | Event::Link { .. } | Event::FdbLearned { .. } | Event::FdbMoved { .. } | Event::Lost { .. } => {}
+    }
+    assert_eq!(documented("monitor"), known);
+}
