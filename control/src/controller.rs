@@ -74,21 +74,19 @@ enum DeviceState {
 }
 
 impl Controller {
-    /// Starts a switch with the stored configuration; with `initial` (name of the file and its text) when nothing is
-    /// stored; else without switches and ports.
+    /// Starts a switch with a configuration, commonly that of [`starting_config`]. It is not stored: as long as nothing is
+    /// changed by request, an edited file counts at the next start.
     ///
-    /// Devices that cannot be opened leave their port with the link lost, and are tried again. `initial` is not stored: as
-    /// long as nothing is changed by request, an edited file counts at the next start.
+    /// Devices that cannot be opened leave their port with the link lost, and are tried again.
     ///
     /// # Errors
     ///
-    /// When the stored or the initial configuration is not valid, for people, with the remedy. A damaged store is never
-    /// skipped: it would put a switch in force that nobody asked for, perhaps one without VLANs.
+    /// When the configuration is not valid, or a worker ended.
     pub fn start(
         devices: Box<dyn Devices>,
         store: Box<dyn Store>,
         workers: Box<dyn Workers>,
-        initial: Option<(String, String)>,
+        config: Config,
         now: Nanos,
     ) -> Result<Controller, String> {
         let mut controller = Controller {
@@ -110,7 +108,6 @@ impl Controller {
             next_second: now,
             worker_events_lost: 0,
         };
-        let config = starting_config(controller.store.as_mut(), initial)?;
         controller.transact(config, transaction::Strictness::Tolerant, now)?;
         controller.generation = 0;
         controller.events.clear();
@@ -232,7 +229,14 @@ impl Controller {
     }
 }
 
-fn starting_config(store: &mut dyn Store, initial: Option<(String, String)>) -> Result<Config, String> {
+/// The configuration to start with: the stored one; `initial` (name of the file and its text) when nothing is stored; else one
+/// without switches and ports.
+///
+/// # Errors
+///
+/// When the stored or the initial configuration is not valid, for people, with the remedy. A damaged store is never
+/// skipped: that would put a switch in force that nobody asked for, perhaps one without VLANs.
+pub fn starting_config(store: &mut dyn Store, initial: Option<(String, String)>) -> Result<Config, String> {
     let stored = store.load()?;
     let initial = initial.map(|(file, text)| (config::load(&text, &file), file));
     let Some(stored) = stored else {

@@ -1,6 +1,7 @@
 //! What control asks of the world of devices: open, adjust, report changes. `vswitchd` fills it in with `netdev`, tests
 //! with a fake.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::RawFd;
 
@@ -24,6 +25,9 @@ pub trait Devices {
     ///
     /// What failed, without the name of the port. Then the netdev is as before.
     fn configure(&mut self, port: &str, netdev: &Netdev, config: &PortConfig) -> Result<(), DeviceError>;
+
+    /// Says which network namespaces (as paths) ports are in, after each change. The others need not be watched any more.
+    fn namespaces(&mut self, used: &BTreeSet<String>);
 
     /// What becomes readable when [`Devices::poll`] has something to report.
     fn event_fd(&self) -> Option<RawFd>;

@@ -5,11 +5,14 @@
 #[allow(dead_code)]
 #[path = "../src/bin/vswitchctl/args.rs"]
 mod vswitchctl;
+#[allow(dead_code)]
+#[path = "../src/bin/vswitchd/args.rs"]
+mod vswitchd;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::Command;
+use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 fn main() -> anyhow::Result<()> {
@@ -19,16 +22,13 @@ fn main() -> anyhow::Result<()> {
         fs::create_dir_all(directory)?;
     }
     let vswitchctl = vswitchctl::Cli::definition();
-    pages(&vswitchctl, &man)?;
+    // One page for the command and one for each of its verbs.
+    clap_mangen::generate_to(vswitchctl.clone(), &man)?;
+    clap_mangen::Man::new(vswitchd::Args::command()).section("8").generate_to(&man)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut vswitchctl.clone(), "vswitchctl", &completions)?;
+        clap_complete::generate_to(shell, &mut vswitchd::Args::command(), "vswitchd", &completions)?;
     }
     fs::write(configs.join("vswitch.schema.json"), control::config::schema::text())?;
-    Ok(())
-}
-
-/// One page for the command and one for each of its verbs.
-fn pages(command: &Command, directory: &Path) -> anyhow::Result<()> {
-    clap_mangen::generate_to(command.clone(), directory)?;
     Ok(())
 }

@@ -18,6 +18,8 @@ pub const AGEING_MAX: Duration = Duration::from_secs(1_000_000);
 pub const FDB_SIZE: std::ops::RangeInclusive<u32> = 64..=1 << 24;
 /// Smallest and largest MTU (RFC 791: 68; Linux Ethernet devices: 65535).
 pub const MTU: std::ops::RangeInclusive<u32> = 68..=65_535;
+/// Largest MTU of a TAP netdev (Linux drivers/net/tun.c: 65535 less an Ethernet header).
+pub const TAP_MTU_MAX: u32 = 65_521;
 /// Fewest and most queues of a port.
 pub const QUEUES: std::ops::RangeInclusive<u16> = 1..=64;
 /// Smallest and largest receive ring, octets.
@@ -61,10 +63,12 @@ pub fn is_name(name: &str) -> bool {
         && name != ".."
 }
 
-/// Whether a name may be that of an existing netdev (Linux `dev_valid_name`).
+/// Whether a name may be that of an existing netdev (Linux `dev_valid_name`; `%` would be replaced by a number).
 fn is_netdev_name(name: &str) -> bool {
     (1..=NAME_MAX).contains(&name.len())
-        && !name.bytes().any(|octet| octet == b'/' || octet == b':' || octet == 0 || octet.is_ascii_whitespace() || octet == 0x0b)
+        && !name
+            .bytes()
+            .any(|octet| octet == b'/' || octet == b':' || octet == b'%' || octet == 0 || octet.is_ascii_whitespace() || octet == 0x0b)
         && name != "."
         && name != ".."
 }
@@ -202,8 +206,11 @@ impl Port<'_, '_> {
     }
 
     fn limits(&mut self) {
+        let makes_netdev = matches!(self.port.kind, PortKind::Tap | PortKind::Host);
         if !MTU.contains(&self.port.mtu) {
             self.wrong("mtu", format!("an MTU of {}", self.port.mtu), "68 to 65535");
+        } else if makes_netdev && self.port.mtu > TAP_MTU_MAX {
+            self.wrong("mtu", format!("an MTU of {}", self.port.mtu), "a TAP takes 68 to 65521");
         }
         if self.port.learn_limit == Some(0) {
             self.wrong("learn_limit", "a limit of 0 addresses", "at least 1; learning = false learns none");

@@ -46,8 +46,9 @@ impl Controller {
             (DeviceChange::Removed, DeviceState::Open { .. }) if index == Some(event.index) => {
                 self.lose(name, "its interface was deleted".to_owned(), now);
             }
-            (DeviceChange::Present { .. }, DeviceState::Open { .. }) if index.is_some_and(|index| index != event.index) => {
-                // Deleted and made again faster than the events were read.
+            // Events may be older than the device: an index below ours is that of a former netdev.
+            (_, DeviceState::Open { .. }) if index.is_some_and(|index| event.index < index) => {}
+            (DeviceChange::Present { .. }, DeviceState::Open { .. }) if index.is_some_and(|index| event.index > index) => {
                 self.lose(name, "its interface was replaced by another of the same name".to_owned(), now);
             }
             (DeviceChange::Present { carrier, mac }, DeviceState::Open { netdev, .. }) => {

@@ -309,6 +309,8 @@ impl Controller {
                 parts.state.set_enabled(port.enabled);
             }
         }
+        let used = self.config.port.iter().filter_map(|(name, port)| netdev_of(name, port)?.0).collect();
+        self.devices.namespaces(&used);
         self.update_patch_links();
         let names: Vec<String> = self.compiled.ports.keys().cloned().collect();
         for name in names {

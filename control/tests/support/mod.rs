@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use control::Controller;
 use control::config;
 use control::config::validate::netdev_of;
+use control::controller::starting_config;
 use control::controller::transaction::Strictness;
 use control::device::{DeviceChange, DeviceError, DeviceEvent, Devices, Netdev, OpenDevice};
 use control::store::Store;
@@ -226,6 +227,8 @@ impl Devices for FakeDevices {
         Ok(())
     }
 
+    fn namespaces(&mut self, _: &BTreeSet<String>) {}
+
     fn event_fd(&self) -> Option<RawFd> {
         None
     }
@@ -280,7 +283,8 @@ impl Bench {
         clock.advance(Duration::from_secs(1));
         let set = workers(2, &clock, Arc::new(Nobody));
         let initial = (!initial.is_empty()).then(|| ("initial.toml".to_owned(), initial.to_owned()));
-        let controller = Controller::start(Box::new(devices.clone()), Box::new(store.clone()), Box::new(set), initial, clock.now())?;
+        let config = starting_config(&mut store.clone(), initial)?;
+        let controller = Controller::start(Box::new(devices.clone()), Box::new(store.clone()), Box::new(set), config, clock.now())?;
         Ok(Bench { clock, devices, store, controller })
     }
 

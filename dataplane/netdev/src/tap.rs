@@ -84,6 +84,31 @@ fn tx(fd: Arc<OwnedFd>, vnet: bool, capabilities: Capabilities) -> Box<dyn TxQue
     if vnet { Box::new(TapTx::<true>::new(fd, capabilities)) } else { Box::new(TapTx::<false>::new(fd, capabilities)) }
 }
 
+/// Gives the netdev of an open TAP another MAC address and MTU where they are given; its state (up or down) stays.
+///
+/// # Errors
+///
+/// [`Error::Refused`] for an MTU out of range, [`Error::NoSuchInterface`] when the netdev is gone, [`Error::Netns`] and
+/// [`Error::System`] where the operating system refuses.
+pub fn configure(interface: &InterfaceId, mac: Option<MacAddr>, mtu: Option<u32>) -> Result<(), Error> {
+    let name = interface.name.as_str();
+    let gone = || Error::NoSuchInterface { interface: name.into(), netns: name_of(&interface.netns) };
+    run_in(&interface.netns, || {
+        let facts = link::facts_here(name).map_err(|source| Error::system(name, "ask for the interface", source))?;
+        let (index, facts) = facts.filter(|(index, _)| *index == interface.index).ok_or_else(gone)?;
+        Netlink::open().and_then(|mut netlink| netlink.configure(index, mac, mtu, facts.up)).map_err(|source| set_failed(name, mtu, source))
+    })?
+}
+
+fn set_failed(name: &str, mtu: Option<u32>, source: std::io::Error) -> Error {
+    match (source.raw_os_error(), mtu) {
+        (Some(libc::EINVAL | libc::ERANGE), Some(mtu)) => {
+            Error::Refused { interface: name.into(), why: format!("mtu = {mtu}: a TAP takes 68 to 65521") }
+        }
+        _ => Error::system(name, "set MAC address, MTU and state", source),
+    }
+}
+
 /// Creates the netdev in the namespace of the calling thread.
 fn create(options: &TapOptions) -> Result<(Vec<OwnedFd>, Capabilities, InterfaceId), Error> {
     let name = options.name.as_str();
@@ -96,14 +121,9 @@ fn create(options: &TapOptions) -> Result<(Vec<OwnedFd>, Capabilities, Interface
     let (fds, capabilities) = if options.offload { open_queues(options)? } else { (vec![plain::open(name)?], Capabilities::NONE) };
     let gone = || Error::NoSuchInterface { interface: name.into(), netns: name_of(&options.netns) };
     let (index, _) = facts()?.ok_or_else(gone)?;
-    Netlink::open().and_then(|mut netlink| netlink.configure(index, options.mac, options.mtu, true)).map_err(|source| {
-        match (source.raw_os_error(), options.mtu) {
-            (Some(libc::EINVAL | libc::ERANGE), Some(mtu)) => {
-                Error::Refused { interface: name.into(), why: format!("mtu = {mtu}: a TAP takes 68 to 65521") }
-            }
-            _ => Error::system(name, "set MAC address, MTU and state", source),
-        }
-    })?;
+    Netlink::open()
+        .and_then(|mut netlink| netlink.configure(index, options.mac, options.mtu, true))
+        .map_err(|source| set_failed(name, options.mtu, source))?;
     let (index, facts) = facts()?.ok_or_else(gone)?;
     let mac = facts.mac.unwrap_or_default();
     let interface = InterfaceId { name: name.into(), index, netns: options.netns.clone(), mac, mtu: facts.mtu };

@@ -15,9 +15,9 @@ use crate::lab::{DEADLINE, Lab, Lines, eventually, lab, skip};
 pub(crate) fn listening_monitor(lab: &Lab) -> Lines {
     let lines = std::cell::RefCell::new(lab.ctl_lines("monitor --json"));
     eventually("monitor prints events", || {
-        lab.ctl("add-switch probe-of-monitor");
-        lab.ctl("del-switch probe-of-monitor");
-        lines.borrow_mut().so_far().iter().any(|line| line.contains("probe-of-monitor"))
+        lab.ctl("add-switch probe");
+        lab.ctl("del-switch probe");
+        lines.borrow_mut().so_far().iter().any(|line| line.contains("probe"))
     });
     lines.into_inner()
 }
@@ -155,7 +155,7 @@ fn a_full_disk_refuses_changes_and_stops_nothing() {
     let state = lab.path("state");
     fs::create_dir(&state).unwrap();
     let script = format!("mount -t tmpfs -o size=16k none {0} && exec \"$@\"", state.display());
-    lab.start_daemon_with(&["unshare", "-m", "sh", "-c", &script, "sh"], &[]);
+    lab.start_daemon_with(&["unshare", "-m", "--propagation", "slave", "sh", "-c", &script, "sh"], &[]);
     lab.ctl("add-switch lan");
     let a = lab.host("lan", "a", "10.0.0.1", "");
     let _b = lab.host("lan", "b", "10.0.0.2", "");

@@ -113,7 +113,7 @@ impl Netns {
         let quiet = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6";
         let output = netns.command("sh").args(["-c", quiet]).output().unwrap();
         finished("turn IPv6 off", &output);
-        netns.run("ip link set lo up");
+        netns.run("ip link set dev lo up");
         netns
     }
 
@@ -484,8 +484,8 @@ impl Lab {
     pub(crate) fn veth(&self, near: &str, far: &str) -> Netns {
         let netns = self.netns();
         self.home.run(&format!("ip link add {near} type veth peer name {far} netns {}", netns.name()));
-        self.home.run(&format!("ip link set {near} up"));
-        netns.run(&format!("ip link set {far} up"));
+        self.home.run(&format!("ip link set dev {near} up"));
+        netns.run(&format!("ip link set dev {far} up"));
         netns
     }
 

@@ -203,6 +203,8 @@ impl Session<'_> {
         for reply in replies {
             entries.extend(reply?.entries);
         }
+        // They come in the order of the table's slots, which is no order for people.
+        entries.sort_unstable_by(|a, b| (&a.switch, a.vlan, a.mac).cmp(&(&b.switch, b.vlan, b.mac)));
         let text = render(printer).fdb(&entries);
         Ok(printer.line(&text)?)
     }

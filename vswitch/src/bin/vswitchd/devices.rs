@@ -1,0 +1,151 @@
+//! The devices of the system for the control plane: TAP and AF_PACKET ports, and a watch on every namespace they are in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use control::config::validate::netdev_of;
+use control::device::{DeviceChange, DeviceError, DeviceEvent, Devices, Netdev, OpenDevice};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use netdev::link::{self, LinkChange, LinkEvent, LinkWatch};
+use netdev::{InterfaceId, Netns, PacketOptions, TapOptions, packet, stable_mac, tap};
+use proto::config::{PortConfig, PortKind, TxQueueMode};
+
+/// Opens devices and watches their interfaces.
+pub(crate) struct SystemDevices {
+    /// By namespace as a path; `None` is our own.
+    watches: BTreeMap<Option<String>, Watch>,
+    /// One descriptor that stands for those of all watches.
+    poll: Poll,
+    events: Events,
+    next_token: usize,
+}
+
+struct Watch {
+    link: LinkWatch,
+    /// Device and inode of the namespace file when it was opened: another one is another namespace.
+    identity: Option<(u64, u64)>,
+    /// Interfaces reported and not removed since, by index.
+    present: BTreeMap<u32, String>,
+}
+
+impl SystemDevices {
+    pub(crate) fn new() -> io::Result<SystemDevices> {
+        Ok(SystemDevices { watches: BTreeMap::new(), poll: Poll::new()?, events: Events::with_capacity(64), next_token: 0 })
+    }
+
+    /// Begins to watch a namespace, if it is not watched yet.
+    fn watch(&mut self, netns: &Option<String>) -> Result<(), DeviceError> {
+        if self.watches.contains_key(netns) {
+            return Ok(());
+        }
+        let link = LinkWatch::open(&named(netns)?).map_err(|error| DeviceError(error.to_string()))?;
+        let registered =
+            self.poll.registry().register(&mut SourceFd(&link.as_fd().as_raw_fd()), Token(self.next_token), Interest::READABLE);
+        registered.map_err(|error| DeviceError(format!("watch interfaces: {error}")))?;
+        self.next_token += 1;
+        self.watches.insert(netns.clone(), Watch { link, identity: netns.as_deref().and_then(identity), present: BTreeMap::new() });
+        Ok(())
+    }
+}
+
+fn named(netns: &Option<String>) -> Result<Option<Netns>, DeviceError> {
+    // The name rather than the path where there is one: it reads better in messages, and is looked up in both places.
+    let name = netns.as_deref().map(|path| path.strip_prefix("/run/netns/").unwrap_or(path));
+    name.map(Netns::named).transpose().map_err(|error| DeviceError(error.to_string()))
+}
+
+fn identity(path: &str) -> Option<(u64, u64)> {
+    let of = |path: &str| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    of(path).or_else(|| of(&path.replacen("/run/", "/var/run/", 1)))
+}
+
+fn tap_options(port: &str, config: &PortConfig) -> Result<TapOptions, DeviceError> {
+    let (netns, name) = netdev_of(port, config).ok_or_else(|| DeviceError("a port without interface".to_owned()))?;
+    let mac = config.mac.or_else(|| (config.kind == PortKind::Host).then(|| stable_mac(&config.switch)));
+    Ok(TapOptions { name, netns: named(&netns)?, mac, mtu: Some(config.mtu), queues: config.queues, offload: config.offload })
+}
+
+impl Devices for SystemDevices {
+    fn open(&mut self, port: &str, config: &PortConfig, workers: usize) -> Result<OpenDevice, DeviceError> {
+        let (netns, interface) = netdev_of(port, config).ok_or_else(|| DeviceError("a port without interface".to_owned()))?;
+        self.watch(&netns)?;
+        let opened = if config.kind == PortKind::Nic {
+            let options = PacketOptions {
+                interface,
+                netns: named(&netns)?,
+                queues: config.queues,
+                offload: config.offload,
+                ring_size: config.ring_size.0,
+                qdisc_bypass: config.tx_queue == TxQueueMode::Bypass,
+            };
+            packet::open(&options, workers)
+        } else {
+            tap::open(&tap_options(port, config)?, workers)
+        };
+        let opened = opened.map_err(|error| DeviceError(error.to_string()))?;
+        let carrier = match &opened.interface {
+            Some(id) => link::facts(&id.netns, &id.name).ok().flatten().is_some_and(|(index, facts)| index == id.index && facts.carrier),
+            None => true,
+        };
+        let netdev = opened.interface.map(|id| Netdev { netns, name: id.name, index: id.index, mac: Some(id.mac) });
+        Ok(OpenDevice { rx: opened.rx, tx: opened.tx, netdev, carrier, sim: None })
+    }
+
+    fn configure(&mut self, port: &str, netdev: &Netdev, config: &PortConfig) -> Result<(), DeviceError> {
+        let options = tap_options(port, config)?;
+        let mac = options.mac.or(netdev.mac).unwrap_or_default();
+        let id = InterfaceId { name: netdev.name.clone(), index: netdev.index, netns: options.netns, mac, mtu: config.mtu };
+        tap::configure(&id, options.mac, options.mtu).map_err(|error| DeviceError(error.to_string()))
+    }
+
+    fn namespaces(&mut self, used: &BTreeSet<String>) {
+        // A netlink socket keeps its namespace alive, so one that no port is in must not be watched on.
+        self.watches.retain(|netns, _| netns.as_ref().is_none_or(|path| used.contains(path)));
+    }
+
+    fn event_fd(&self) -> Option<RawFd> {
+        Some(self.poll.as_raw_fd())
+    }
+
+    fn poll(&mut self) -> Vec<DeviceEvent> {
+        // Empties the ready list; which watch it was does not matter, as asking one that has nothing is cheap.
+        if let Err(error) = self.poll.poll(&mut self.events, Some(Duration::ZERO))
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            tracing::warn!("watch interfaces: {error}");
+        }
+        let mut events = Vec::new();
+        self.watches.retain(|netns, watch| {
+            let event = |name: String, index, what| DeviceEvent { netns: netns.clone(), name, index, what };
+            if netns.is_some() && watch.identity != netns.as_deref().and_then(identity) {
+                // Deleted by name, perhaps made anew. Our sockets keep the former one alive, but nobody finds it any more.
+                let gone = std::mem::take(&mut watch.present).into_iter();
+                events.extend(gone.map(|(index, name)| event(name, index, DeviceChange::Removed)));
+                return false;
+            }
+            let present = &mut watch.present;
+            let result = watch.link.poll(|LinkEvent { index, name, change }| {
+                let what = match change {
+                    LinkChange::Present(facts) => {
+                        present.insert(index, name.clone());
+                        DeviceChange::Present { carrier: facts.carrier, mac: facts.mac }
+                    }
+                    LinkChange::Removed => {
+                        present.remove(&index);
+                        DeviceChange::Removed
+                    }
+                };
+                events.push(event(name, index, what));
+            });
+            if let Err(error) = result {
+                tracing::warn!("{error}");
+            }
+            true
+        });
+        events
+    }
+}
