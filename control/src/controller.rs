@@ -196,9 +196,15 @@ impl Controller {
             DeviceState::Lost { problem, .. } => Some(problem.clone()),
             _ => None,
         };
+        let word = match state {
+            Link::Up => "up",
+            Link::Down => "down",
+            Link::Lost => "lost",
+            Link::Disabled => "disabled",
+        };
         match &problem {
-            Some(problem) => tracing::warn!("port {name:?}: link {state:?}: {problem}"),
-            None => tracing::info!("port {name:?}: link {state:?}"),
+            Some(problem) => tracing::warn!("port {name:?}: link {word}: {problem}"),
+            None => tracing::info!("port {name:?}: link {word}"),
         }
         self.event(Event::Link { port: name.to_owned(), link: state, problem });
     }

@@ -39,6 +39,9 @@ const CLAIM: u64 = 1 << 63;
 /// In the first key of a set: an address of this home set once went to its alternate set.
 const OVERFLOW: u64 = 1 << 62;
 
+/// In every value, so that none is 0.
+const USED: u64 = 1 << 42;
+
 const TICK_BITS: u32 = 24;
 const TICK_MASK: u32 = (1 << TICK_BITS) - 1;
 
@@ -177,7 +180,7 @@ struct Value(u64);
 impl Value {
     #[inline]
     fn new(port: PortId, now: u32, kind: EntryKind, hash: u64) -> Value {
-        Value(u64::from(port.0) | u64::from(now & TICK_MASK) << 16 | (kind as u64) << 40 | (hash >> 48) << 48)
+        Value(u64::from(port.0) | u64::from(now & TICK_MASK) << 16 | (kind as u64) << 40 | USED | (hash >> 48) << 48)
     }
 
     #[inline]
@@ -218,24 +221,39 @@ pub struct Place {
     hash: u64,
 }
 
+impl Place {
+    /// The ways of a set in the order in which this address takes and searches them: with few entries in the set the
+    /// first is nearly always right.
+    fn ways(self) -> impl Iterator<Item = usize> {
+        (0..WAYS).map(move |i| self.first_way().wrapping_add(i) & (WAYS - 1))
+    }
+
+    #[inline]
+    fn first_way(self) -> usize {
+        (self.hash >> 45) as usize & (WAYS - 1)
+    }
+}
+
 impl Set {
     fn new() -> Set {
         Set { keys: core::array::from_fn(|_| AtomicU64::new(0)), values: core::array::from_fn(|_| AtomicU64::new(0)) }
     }
 
-    /// The way that holds `key`, and its value.
+    /// The value of an address if it is in this way.
     #[inline]
-    fn find(&self, place: Place) -> Option<(usize, Value)> {
-        for way in 0..WAYS {
-            if self.keys[way].load(Ordering::Acquire) & KEY_MASK == place.key {
-                let value = Value(self.values[way].load(Ordering::Acquire));
-                // The slot may have changed hands between the two loads above.
-                if self.keys[way].load(Ordering::Relaxed) & KEY_MASK == place.key && value.belongs_to(place.hash) {
-                    return Some((way, value));
-                }
-            }
+    fn probe(&self, way: usize, place: Place) -> Option<Value> {
+        if self.keys[way].load(Ordering::Acquire) & KEY_MASK != place.key {
+            return None;
         }
-        None
+        let value = Value(self.values[way].load(Ordering::Acquire));
+        // The slot may have changed hands between the two loads above.
+        let same = self.keys[way].load(Ordering::Relaxed) & KEY_MASK == place.key && value.belongs_to(place.hash);
+        same.then_some(value)
+    }
+
+    /// The way that holds an address, and its value.
+    fn find(&self, place: Place) -> Option<(usize, Value)> {
+        place.ways().find_map(|way| self.probe(way, place).map(|value| (way, value)))
     }
 
     #[inline]
@@ -350,7 +368,17 @@ impl Fdb {
         self.sets[self.home(place)].keys[0].load(Ordering::Relaxed)
     }
 
+    /// The value of an address. The first way it may be in is tried here, the others out of line.
     #[inline]
+    fn value(&self, place: Place) -> Option<Value> {
+        match self.sets[self.home(place)].probe(place.first_way(), place) {
+            Some(value) => Some(value),
+            None => self.find(place).map(|(_, _, value)| value),
+        }
+    }
+
+    /// Set, way and value of an address.
+    #[inline(never)]
     fn find(&self, place: Place) -> Option<(usize, usize, Value)> {
         let home = self.home(place);
         let set = &self.sets[home];
@@ -367,36 +395,41 @@ impl Fdb {
     /// The port an address is at, unless the entry has expired.
     #[inline]
     pub fn lookup(&self, place: Place, now: u32, ageing: u32) -> Option<PortId> {
-        let (_, _, value) = self.find(place)?;
+        let value = self.value(place)?;
         (!value.expired(now, ageing)).then(|| value.port())
     }
 
     /// Learns that an address is at a port, or refreshes its age.
     #[inline]
     pub fn learn(&self, place: Place, learner: &Learner) -> Learned {
-        if let Some((set, way, value)) = self.find(place)
+        if let Some(value) = self.value(place)
             && !value.expired(learner.now, learner.ageing)
         {
-            if value.port() == learner.port {
-                if value.seen() != learner.now & TICK_MASK && value.kind().ages() {
-                    self.refresh(set, way, value, place, learner);
-                }
-                return Learned::Known;
+            if value.port() != learner.port {
+                return self.move_entry(place, learner);
             }
-            return self.move_entry(set, way, value, place, learner);
+            if value.seen() != learner.now & TICK_MASK && value.kind().ages() {
+                self.refresh(place, learner);
+            }
+            return Learned::Known;
         }
         self.add(place, learner)
     }
 
     #[cold]
-    fn refresh(&self, set: usize, way: usize, value: Value, place: Place, learner: &Learner) {
+    fn refresh(&self, place: Place, learner: &Learner) {
+        let Some((set, way, value)) = self.find(place).filter(|(_, _, value)| value.port() == learner.port) else { return };
         let new = Value::new(learner.port, learner.now, value.kind(), place.hash);
         // If this fails another worker refreshed or moved the entry: nothing is left to do.
         let _ = self.sets[set].values[way].compare_exchange(value.0, new.0, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     #[cold]
-    fn move_entry(&self, set: usize, way: usize, value: Value, place: Place, learner: &Learner) -> Learned {
+    fn move_entry(&self, place: Place, learner: &Learner) -> Learned {
+        // What changed since the lookup is for the next frame to sort out.
+        let Some((set, way, value)) = self.find(place).filter(|(_, _, value)| value.port() != learner.port) else {
+            return Learned::NotLearned;
+        };
         if value.kind() != EntryKind::Learned {
             return Learned::Conflict;
         }
@@ -444,14 +477,14 @@ impl Fdb {
             return Learned::NotLearned;
         }
         let value = Value::new(learner.port, learner.now, learner.kind, place.hash);
-        if let Some(way) = self.room(&home_claim, learner) {
+        if let Some(way) = self.room(&home_claim, place, learner) {
             self.replace(&home_claim, way, place, value);
             self.learned.fetch_add(1, Ordering::Relaxed);
             return Learned::New;
         }
         let alternate_claim = if alternate == home { None } else { self.sets[alternate].try_claim() };
         if let Some(claim) = &alternate_claim
-            && let Some(way) = self.room(claim, learner)
+            && let Some(way) = self.room(claim, place, learner)
         {
             home_claim.set_overflowed();
             self.replace(claim, way, place, value);
@@ -492,8 +525,8 @@ impl Fdb {
     }
 
     /// An empty way, or one whose entry has expired.
-    fn room(&self, claim: &Claim<'_>, learner: &Learner) -> Option<usize> {
-        let way = (0..WAYS).find(|way| claim.entry(*way).is_none_or(|(_, value)| value.expired(learner.now, learner.ageing)))?;
+    fn room(&self, claim: &Claim<'_>, place: Place, learner: &Learner) -> Option<usize> {
+        let way = place.ways().find(|way| claim.entry(*way).is_none_or(|(_, value)| value.expired(learner.now, learner.ageing)))?;
         if claim.entry(way).is_some() {
             self.expired.fetch_add(1, Ordering::Relaxed);
         }
@@ -512,7 +545,7 @@ impl Fdb {
                 continue;
             }
             let Some(other_claim) = self.sets[other].try_claim() else { continue };
-            let Some(free) = self.room(&other_claim, learner) else { continue };
+            let Some(free) = self.room(&other_claim, place, learner) else { continue };
             if at_home {
                 claim.set_overflowed();
             }

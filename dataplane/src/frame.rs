@@ -8,7 +8,6 @@
 //! [`Frame::set_wire_tags`] writes the tags one particular egress port wants, just before that port transmits. Both are
 //! twelve moved octets in the headroom.
 
-use arrayvec::ArrayVec;
 use wire::{MacAddr, Offload, Tag, Tpid, ethernet};
 
 /// Free octets in front of the head, for headers that are pushed.
@@ -18,8 +17,43 @@ pub const HEAD_MAX: usize = 256;
 /// VLAN tags that can be metadata at the same time: one service and one customer tag.
 pub const TAGS_MAX: usize = 2;
 
-/// VLAN tags outside the octets of a frame, innermost first.
-pub type Tags = ArrayVec<Tag, TAGS_MAX>;
+/// VLAN tags outside the octets of a frame, innermost first. Dereferences to a slice.
+#[derive(Clone, Copy)]
+pub struct Tags {
+    tags: [Tag; TAGS_MAX],
+    len: u8,
+}
+
+impl Tags {
+    /// No tags.
+    pub const NONE: Tags = Tags { tags: [Tag { tpid: Tpid::Dot1Q, tci: 0 }; TAGS_MAX], len: 0 };
+
+    /// Adds a tag outside those that are there.
+    ///
+    /// # Panics
+    ///
+    /// If there are [`TAGS_MAX`] already.
+    #[inline]
+    pub fn push(&mut self, tag: Tag) {
+        self.tags[usize::from(self.len)] = tag;
+        self.len += 1;
+    }
+}
+
+impl core::ops::Deref for Tags {
+    type Target = [Tag];
+
+    #[inline]
+    fn deref(&self) -> &[Tag] {
+        &self.tags[..usize::from(self.len).min(TAGS_MAX)]
+    }
+}
+
+impl core::fmt::Debug for Tags {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
 
 /// Memory for the head of one frame. Aligned so that neighbouring slots never share a cache line.
 #[derive(Clone)]
@@ -106,7 +140,7 @@ impl<'a> Frame<'a> {
     #[inline]
     pub(crate) fn new(slot: &'a mut HeadSlot, head_len: usize, body: Body<'a>, offload: Offload, tag: Option<Tag>) -> Frame<'a> {
         assert!(head_len <= HEAD_MAX);
-        let mut tags = Tags::new_const();
+        let mut tags = Tags::NONE;
         if let Some(tag) = tag {
             tags.push(tag);
         }
@@ -149,6 +183,14 @@ impl<'a> Frame<'a> {
     #[inline]
     pub fn wire_len(&self) -> usize {
         self.len() + usize::from(self.written) * Tag::LEN
+    }
+
+    /// The Ethernet header without metadata tags, as it arrived; `None` for a frame that is shorter. Only before tags are
+    /// written.
+    #[inline]
+    pub fn ethernet_header(&self) -> Option<&[u8; ethernet::HEADER_LEN]> {
+        debug_assert_eq!(self.written, 0);
+        self.slot.0.get(usize::from(self.start)..usize::from(self.end))?.first_chunk()
     }
 
     /// Destination address.
@@ -271,7 +313,7 @@ mod tests {
         assert_eq!(f.pop_tag(), Ok(true));
         assert_eq!(f.head()[12..], [0x08, 0x06, 1, 2, 3, 4]);
         assert_eq!(f.len(), 18);
-        let tags = f.tags().clone();
+        let tags = *f.tags();
         f.set_wire_tags(&tags);
         assert_eq!(f.head(), OCTETS);
         assert_eq!(f.wire_len(), 22);
@@ -297,7 +339,7 @@ mod tests {
         f.set_offload(Offload { flags: 1, csum_start: 38, ..Offload::NONE });
         f.pop_tag().unwrap();
         assert_eq!(f.offload().csum_start, 34);
-        let tags = f.tags().clone();
+        let tags = *f.tags();
         f.set_wire_tags(&tags);
         assert_eq!((f.offload().csum_start, f.wire_offload().csum_start), (34, 38));
     }

@@ -12,7 +12,7 @@
 use core::fmt;
 
 use wire::checksum::Sum;
-use wire::{Offload, Tag, Tpid, ethernet, tcp, udp, virtio_net};
+use wire::{Tag, Tpid, ethernet, tcp, udp, virtio_net};
 
 use crate::frame::{Frame, TAGS_MAX};
 
@@ -71,10 +71,13 @@ pub fn check(frame: &Frame<'_>) -> Result<(), BadOffload> {
     if !offload.needs_checksum() && offload.gso_type == virtio_net::GSO_NONE && offload.hdr_len == 0 {
         return Ok(());
     }
-    check_work(&offload, frame.len() - frame.body().len(), frame.len())
+    check_work(frame)
 }
 
-fn check_work(offload: &Offload, head_len: usize, frame_len: usize) -> Result<(), BadOffload> {
+/// Out of line, so that frames without work do not pay for what it needs.
+#[inline(never)]
+fn check_work(frame: &Frame<'_>) -> Result<(), BadOffload> {
+    let (offload, head_len, frame_len) = (frame.offload(), frame.len() - frame.body().len(), frame.len());
     if usize::from(offload.hdr_len) > frame_len {
         return Err(BadOffload::HeaderLength);
     }
@@ -204,6 +207,7 @@ mod tests {
     use super::*;
     use crate::burst::{Burst, BurstMemory};
     use crate::frame::HEAD_MAX;
+    use wire::Offload;
     use wire::VlanId;
 
     // Frames computed by hand (with a ten-line RFC 1071 sum in another language), not by the code under test.
@@ -462,7 +466,10 @@ mod tests {
         frame.resize(1518, 0);
         with_frame(&frame, Offload::NONE, |f| {
             f.pop_tag().unwrap();
-            f.set_wire_tags(&f.tags().clone());
+            {
+                let tags = *f.tags();
+                f.set_wire_tags(&tags)
+            };
             assert!(fits_mtu(f, 1500) && !fits_mtu(f, 1499));
         });
     }

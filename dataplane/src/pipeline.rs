@@ -1,7 +1,7 @@
 //! The way of a frame, from the burst it arrives in to the transmit queues it leaves by.
 //!
 //! ```text
-//! receive queue -> count -> parse -> admit (source, reserved groups, VLAN)      per frame
+//! receive queue -> count -> admit (tag out, offload, source, reserved groups, VLAN)  per frame
 //!               -> learn                                                        the whole burst, before any forwards
 //!               -> look up -> unicast | flood -> output (checks, VLAN tags)     per frame
 //!                                                  | patch port: admit .. output once more, at the other switch
@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use wire::{Tag, ethernet};
+use wire::{Tag, Tpid, ethernet};
 
 use crate::burst::{BURST_MAX, Burst, BurstMemory};
 use crate::counters::PortCounters;
@@ -30,6 +30,8 @@ use crate::worker::WorkerEvent;
 
 /// The group bit of an address as a number.
 const GROUP_BIT: u64 = 1 << 40;
+/// The lower 48 bits.
+const ADDRESS_MASK: u64 = (1 << 48) - 1;
 /// The reserved group addresses 01:80:c2:00:00:00 to :0f (IEEE 802.1Q-2018 table 8-1).
 const RESERVED_GROUP: u64 = 0x0180_c200_0000;
 /// Slots from which on a table does not stay in the second-level cache, so that overlapping the misses of a burst pays.
@@ -47,21 +49,22 @@ pub struct Pipeline {
 struct TxSlot {
     queue: Box<dyn TxQueue>,
     capabilities: Capabilities,
-    picks: ArrayVec<Pick, BURST_MAX>,
-}
-
-/// One frame that is to leave by a transmit queue.
-struct Pick {
-    frame: u8,
-    tags: Tags,
+    /// Frames that are to leave here.
+    picks: ArrayVec<u8, BURST_MAX>,
+    /// The tags each of them leaves with; all [`Tags::NONE`] between bursts.
+    tags: [Tags; BURST_MAX],
+    /// All of them leave as they are: no tags, nothing for the device or us to finish.
+    plain: bool,
 }
 
 /// One admitted frame between ingress and egress.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Lane {
     frame: u8,
     /// Still to be forwarded; false once learning dropped it.
     alive: bool,
+    /// The device said there is nothing left to do.
+    complete: bool,
     source: u64,
     destination: u64,
     classified: Classified,
@@ -101,7 +104,9 @@ impl Pipeline {
             self.touched.reserve(self.tx.len());
         }
         let capabilities = queue.capabilities();
-        self.tx[port.index()].replace(TxSlot { queue, capabilities, picks: ArrayVec::new() }).map(|slot| slot.queue)
+        self.tx[port.index()]
+            .replace(TxSlot { queue, capabilities, picks: ArrayVec::new(), tags: [Tags::NONE; BURST_MAX], plain: true })
+            .map(|slot| slot.queue)
     }
 
     /// Gives the transmit queue of `port` back.
@@ -114,19 +119,24 @@ impl Pipeline {
         let Some(port) = snapshot.port(from) else { return };
         let Some(switch) = snapshot.switch(port.switch) else { return };
         let counters = &port.counters[self.worker];
-        count_received(burst, counters);
+        count_losses(burst, counters);
+        counters.rx_packets.add(burst.len() as u64);
         if !port.state.is_enabled() {
+            counters.rx_bytes.add(burst.frames().iter().map(arrived_octets).sum());
             counters.drop_many(DropReason::IngressDisabled, burst.len() as u64);
             return;
         }
 
         let mut lanes = Lanes::new_const();
+        let mut octets = 0;
         for (i, frame) in burst.frames_mut().iter_mut().enumerate() {
-            match parse(frame).and_then(|()| admit(port, switch, i as u8, frame)) {
+            octets += arrived_octets(frame);
+            match admit(port, switch, i as u8, frame) {
                 Ok(lane) => lanes.push(lane),
                 Err(reason) => counters.drop(reason),
             }
         }
+        counters.rx_bytes.add(octets);
         self.forward(&At { snapshot, from, port, switch, now, hops: 0 }, burst.frames(), &mut lanes);
         self.flush(snapshot, burst.frames_mut());
     }
@@ -141,7 +151,7 @@ impl Pipeline {
         let mut previous = None;
         for lane in lanes.iter().filter(|lane| lane.alive) {
             if lane.destination & GROUP_BIT != 0 {
-                let broadcast = lane.destination == (1 << 48) - 1;
+                let broadcast = lane.destination == ADDRESS_MASK;
                 self.flood(at, frames, lane, if broadcast { FloodKind::Broadcast } else { FloodKind::Multicast });
                 continue;
             }
@@ -152,13 +162,14 @@ impl Pipeline {
                 _ => look_up(at, key),
             };
             previous = Some((key, to));
-            match to.and_then(|to| at.snapshot.port(to).map(|port| (to, port))) {
-                Some((to, out)) => self.unicast(at, frames, lane, to, out),
-                None => self.flood(at, frames, lane, FloodKind::UnknownUnicast),
+            match to {
+                Some(to) if let Some(out) = at.snapshot.port(to) => self.unicast(at, frames, lane, to, out),
+                _ => self.flood(at, frames, lane, FloodKind::UnknownUnicast),
             }
         }
     }
 
+    #[inline(always)]
     fn learn(&mut self, at: &At<'_>, lanes: &mut Lanes) {
         let learner = Learner {
             port: at.from,
@@ -189,6 +200,7 @@ impl Pipeline {
         }
     }
 
+    #[inline(always)]
     fn unicast(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, to: PortId, out: &Port) {
         if to == at.from && !at.port.hairpin {
             return at.port.counters[self.worker].drop(DropReason::SamePort);
@@ -231,21 +243,25 @@ impl Pipeline {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn output(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, to: PortId, out: &Port) {
         if !offload::fits_mtu(&frames[usize::from(lane.frame)], out.mtu) {
             return out.counters[self.worker].drop(DropReason::MtuExceeded);
         }
-        let tags = out.vlan.egress_tags(&lane.classified);
+        let bare = out.vlan.leaves_bare(&lane.classified);
         if let Some(peer) = out.patch_peer {
-            return self.cross_patch(at, frames, lane, out, peer, &tags);
+            return self.cross_patch(at, frames, lane, out, peer);
         }
         match self.tx.get_mut(to.index()).and_then(Option::as_mut) {
             Some(slot) => {
                 if slot.picks.is_empty() {
                     self.touched.push(to);
                 }
-                slot.picks.push(Pick { frame: lane.frame, tags });
+                if !bare {
+                    slot.tags[slot.picks.len()] = out.vlan.egress_tags(&lane.classified);
+                }
+                slot.plain &= bare && lane.complete;
+                slot.picks.push(lane.frame);
             }
             // The device went away, and control has not yet said so in the port's state.
             None => out.counters[self.worker].drop(DropReason::TxLinkDown),
@@ -254,7 +270,8 @@ impl Pipeline {
 
     /// Takes a frame that leaves by a patch port through the switch at the other end.
     #[cold]
-    fn cross_patch(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, out: &Port, peer: PortId, tags: &[Tag]) {
+    fn cross_patch(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, out: &Port, peer: PortId) {
+        let tags = out.vlan.egress_tags(&lane.classified);
         let octets = (frames[usize::from(lane.frame)].len() + tags.len() * Tag::LEN) as u64;
         let there = at.snapshot.port(peer).and_then(|port| at.snapshot.switch(port.switch).map(|switch| (port, switch)));
         let Some((port, switch)) = there else {
@@ -270,12 +287,12 @@ impl Pipeline {
         } else if at.hops >= PATCH_HOPS_MAX {
             Err(DropReason::PatchHops)
         } else {
-            reserved_group(switch, lane.destination).and_then(|()| port.vlan.classify(tags))
+            reserved_group(switch, lane.destination).and_then(|()| port.vlan.classify(&tags))
         };
         match admitted {
             Ok(classified) => {
                 let mut lanes = Lanes::new_const();
-                lanes.push(Lane { classified, ..lane.clone() });
+                lanes.push(Lane { classified, ..*lane });
                 let at = At { snapshot: at.snapshot, from: peer, port, switch, now: at.now, hops: at.hops + 1 };
                 self.forward(&at, frames, &mut lanes);
             }
@@ -284,67 +301,83 @@ impl Pipeline {
     }
 
     fn flush(&mut self, snapshot: &Snapshot, frames: &mut [Frame<'_>]) {
+        // Tags that one port had written stay in the octets until another port has them written otherwise.
+        let mut tags_written = false;
         while let Some(to) = self.touched.pop() {
             let (Some(slot), Some(port)) = (self.tx[to.index()].as_mut(), snapshot.port(to)) else { continue };
             let counters = &port.counters[self.worker];
-            let report = TxReport::new(counters);
-            let mut ready: ArrayVec<u8, BURST_MAX> = ArrayVec::new_const();
-            for Pick { frame: i, tags } in slot.picks.drain(..) {
-                let frame = &mut frames[usize::from(i)];
-                frame.set_wire_tags(&tags);
-                if slot.capabilities.cover(&frame.offload()) {
-                    ready.push(i);
-                } else if !frame.offload().is_gso() {
-                    offload::finish_checksum(frame);
-                    ready.push(i);
-                } else {
-                    // What was picked before this frame leaves before its segments.
-                    slot.queue.transmit(frames, &ready, &report);
-                    ready.clear();
-                    frames[usize::from(i)].set_wire_tags(&[]);
-                    transmit_segments(slot.queue.as_mut(), &frames[usize::from(i)], &tags, &mut self.segments, counters);
-                }
+            if slot.plain && !tags_written {
+                slot.queue.transmit(frames, &slot.picks, &TxReport::new(counters));
+            } else {
+                tags_written = true;
+                slot.finish_and_transmit(frames, &mut self.segments, counters);
+                slot.tags.fill(Tags::NONE);
+                slot.plain = true;
             }
-            if !ready.is_empty() {
-                slot.queue.transmit(frames, &ready, &report);
-            }
+            slot.picks.clear();
         }
     }
 }
 
-#[inline]
-fn count_received(burst: &Burst<'_>, counters: &PortCounters) {
-    let octets: usize = burst.frames().iter().map(|frame| frame.len() + frame.tags().len() * Tag::LEN).sum();
-    counters.rx_packets.add(burst.len() as u64);
-    counters.rx_bytes.add(octets as u64);
+impl TxSlot {
+    /// Writes the tags of each frame and does what the device cannot do, then transmits.
+    fn finish_and_transmit(&mut self, frames: &mut [Frame<'_>], segments: &mut BurstMemory, counters: &PortCounters) {
+        let report = TxReport::new(counters);
+        let mut ready: ArrayVec<u8, BURST_MAX> = ArrayVec::new_const();
+        for (i, tags) in self.picks.iter().zip(&self.tags) {
+            let frame = &mut frames[usize::from(*i)];
+            frame.set_wire_tags(tags);
+            if self.capabilities.cover(&frame.offload()) {
+                ready.push(*i);
+            } else if !frame.offload().is_gso() {
+                offload::finish_checksum(frame);
+                ready.push(*i);
+            } else {
+                // What was picked before this frame leaves before its segments.
+                self.queue.transmit(frames, &ready, &report);
+                ready.clear();
+                let frame = &mut frames[usize::from(*i)];
+                frame.set_wire_tags(&[]);
+                transmit_segments(self.queue.as_mut(), frame, tags, segments, counters);
+            }
+        }
+        if !ready.is_empty() {
+            self.queue.transmit(frames, &ready, &report);
+        }
+    }
+}
+
+fn count_losses(burst: &Burst<'_>, counters: &PortCounters) {
     for (reason, count) in burst.losses() {
         counters.rx_packets.add(*count);
         counters.drop_many(*reason, *count);
     }
 }
 
-/// Takes the outermost VLAN tag out of the octets and checks what the device said about the frame.
+/// Octets of a frame before anything is taken out of it.
 #[inline]
-fn parse(frame: &mut Frame<'_>) -> Result<(), DropReason> {
-    if frame.head().len() < ethernet::HEADER_LEN {
-        return Err(DropReason::Runt);
-    }
-    frame.pop_tag().map_err(|_| DropReason::VlanTagCut)?;
-    offload::check(frame).map_err(|_| DropReason::RxBadOffload)
+fn arrived_octets(frame: &Frame<'_>) -> u64 {
+    (frame.len() + frame.tags().len() * Tag::LEN) as u64
 }
 
-#[inline]
-fn admit(port: &Port, switch: &Switch, index: u8, frame: &Frame<'_>) -> Result<Lane, DropReason> {
-    let head = frame.head();
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] = *head else { return Err(DropReason::Runt) };
-    let destination = u64::from_be_bytes([0, 0, d0, d1, d2, d3, d4, d5]);
-    let source = u64::from_be_bytes([0, 0, s0, s1, s2, s3, s4, s5]);
+/// Takes the outermost VLAN tag out of the octets, checks what the device said about the frame, and what every switch
+/// checks of source, destination and VLAN.
+#[inline(always)]
+fn admit(port: &Port, switch: &Switch, index: u8, frame: &mut Frame<'_>) -> Result<Lane, DropReason> {
+    let header = frame.ethernet_header().ok_or(DropReason::Runt)?;
+    if Tpid::from_ether_type(ethernet::ether_type(header)).is_some() {
+        frame.pop_tag().map_err(|_| DropReason::VlanTagCut)?;
+    }
+    offload::check(frame).map_err(|_| DropReason::RxBadOffload)?;
+    let header = frame.ethernet_header().ok_or(DropReason::Runt)?;
+    let (destination, source) = ethernet::addresses(header);
     if source & GROUP_BIT != 0 || source == 0 {
         return Err(DropReason::SrcMacInvalid);
     }
     reserved_group(switch, destination)?;
     let classified = port.vlan.classify(frame.tags())?;
-    Ok(Lane { frame: index, alive: true, source, destination, classified })
+    let complete = frame.offload().is_complete();
+    Ok(Lane { frame: index, alive: true, complete, source, destination, classified })
 }
 
 /// Whether a switch lets a destination pass that may be a reserved group address. Without spanning tree, BPDUs (:00) are

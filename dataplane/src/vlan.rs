@@ -7,7 +7,7 @@ use crate::frame::{TAGS_MAX, Tags};
 use crate::snapshot::{Admit, PriorityTags, VlanPolicy};
 
 /// The VLAN of a frame inside the switch, with what its outermost tag said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Classified {
     /// The VLAN.
     pub vlan: VlanId,
@@ -26,6 +26,15 @@ impl VlanPolicy {
     /// Why the port does not admit it.
     #[inline]
     pub fn classify(&self, tags: &[Tag]) -> Result<Classified, DropReason> {
+        if tags.is_empty() && !matches!(self.admit, Admit::Tunnel { .. }) {
+            let vlan = self.pvid.ok_or(DropReason::NoPvid)?;
+            return Ok(Classified { vlan, tag: Tag { tpid: Tpid::Dot1Q, tci: vlan.get() }, inner: None });
+        }
+        self.classify_tagged(tags)
+    }
+
+    #[inline(never)]
+    fn classify_tagged(&self, tags: &[Tag]) -> Result<Classified, DropReason> {
         if let Admit::Tunnel { tpid, customer_vlans } = &self.admit {
             return self.classify_tunnel(*tpid, customer_vlans.as_deref(), tags);
         }
@@ -67,10 +76,18 @@ impl VlanPolicy {
         Ok(Classified { vlan, tag: Tag::new(tpid, vlan, inner.map_or(0, |tag| tag.tci)), inner })
     }
 
-    /// The tags, innermost first, with which a frame leaves this port.
+    /// Whether a frame leaves this port without any tag; the answer of [`VlanPolicy::egress_tags`] for nearly all frames.
     #[inline]
+    pub fn leaves_bare(&self, frame: &Classified) -> bool {
+        self.untagged == Some(frame.vlan)
+            && frame.inner.is_none()
+            && frame.tag.tci & 0xf000 == 0
+            && self.priority_tags != PriorityTags::Always
+    }
+
+    /// The tags, innermost first, with which a frame leaves this port.
     pub fn egress_tags(&self, frame: &Classified) -> Tags {
-        let mut tags = Tags::new_const();
+        let mut tags = Tags::NONE;
         const _: () = assert!(TAGS_MAX == 2);
         if let Some(inner) = frame.inner {
             tags.push(inner);

@@ -270,7 +270,7 @@ proptest! {
         let popped = &mut burst.frames_mut()[0];
         prop_assume!(popped.pop_tag() == Ok(true));
         prop_assert_eq!(check(popped), Ok(()));
-        let tags = popped.tags().clone();
+        let tags = *popped.tags();
         popped.set_wire_tags(&tags);
         let mut expected = segments_of(&other.frames()[0]).unwrap();
         for segment in &mut expected {

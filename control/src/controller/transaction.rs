@@ -194,6 +194,8 @@ impl Controller {
             let tx = (0..workers).map(|_| device.tx_queue()).collect();
             return Ok(OpenDevice { rx: vec![device.rx_queue()], tx, netdev: None, carrier: true, sim: Some(device) });
         }
+        // What happened meanwhile is to be read soon.
+        self.next_second = 0;
         self.devices.open(name, port, workers).map_err(|error| error.0)
     }
 

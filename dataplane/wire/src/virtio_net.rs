@@ -70,6 +70,12 @@ impl Offload {
         [self.flags, self.gso_type, h0, h1, g0, g1, s0, s1, o0, o1, 0, 0]
     }
 
+    /// Whether nothing is left to do.
+    #[inline]
+    pub const fn is_complete(&self) -> bool {
+        !self.needs_checksum() && self.gso_type == GSO_NONE
+    }
+
     /// Whether a checksum is still to be finished.
     #[inline]
     pub const fn needs_checksum(&self) -> bool {

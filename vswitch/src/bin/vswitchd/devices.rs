@@ -22,6 +22,8 @@ pub(crate) struct SystemDevices {
     poll: Poll,
     events: Events,
     next_token: usize,
+    /// Read while a device was opened, to be reported by the next poll.
+    pending: Vec<DeviceEvent>,
 }
 
 struct Watch {
@@ -32,9 +34,32 @@ struct Watch {
     present: BTreeMap<u32, String>,
 }
 
+impl Watch {
+    /// Appends what happened since the last call.
+    fn read(&mut self, netns: &Option<String>, events: &mut Vec<DeviceEvent>) {
+        let present = &mut self.present;
+        let result = self.link.poll(|LinkEvent { index, name, change }| {
+            let what = match change {
+                LinkChange::Present(facts) => {
+                    present.insert(index, name.clone());
+                    DeviceChange::Present { carrier: facts.carrier, mac: facts.mac }
+                }
+                LinkChange::Removed => {
+                    present.remove(&index);
+                    DeviceChange::Removed
+                }
+            };
+            events.push(DeviceEvent { netns: netns.clone(), name, index, what });
+        });
+        if let Err(error) = result {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
 impl SystemDevices {
     pub(crate) fn new() -> io::Result<SystemDevices> {
-        Ok(SystemDevices { watches: BTreeMap::new(), poll: Poll::new()?, events: Events::with_capacity(64), next_token: 0 })
+        Ok(SystemDevices { watches: BTreeMap::new(), poll: Poll::new()?, events: Events::with_capacity(64), next_token: 0, pending: Vec::new() })
     }
 
     /// Begins to watch a namespace, if it is not watched yet.
@@ -88,7 +113,16 @@ impl Devices for SystemDevices {
         };
         let opened = opened.map_err(|error| DeviceError(error.to_string()))?;
         let carrier = match &opened.interface {
-            Some(id) => link::facts(&id.netns, &id.name).ok().flatten().is_some_and(|(index, facts)| index == id.index && facts.carrier),
+            Some(id) => {
+                // How the interface came to be what it is now would look like a link that flaps.
+                let mut events = Vec::new();
+                if let Some(watch) = self.watches.get_mut(&netns) {
+                    watch.read(&netns, &mut events);
+                }
+                let history = |event: &DeviceEvent| event.index == id.index && matches!(event.what, DeviceChange::Present { .. });
+                self.pending.extend(events.into_iter().filter(|event| !history(event)));
+                link::facts(&id.netns, &id.name).ok().flatten().is_some_and(|(index, facts)| index == id.index && facts.carrier)
+            }
             None => true,
         };
         let netdev = opened.interface.map(|id| Netdev { netns, name: id.name, index: id.index, mac: Some(id.mac) });
@@ -118,32 +152,15 @@ impl Devices for SystemDevices {
         {
             tracing::warn!("watch interfaces: {error}");
         }
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.pending);
         self.watches.retain(|netns, watch| {
-            let event = |name: String, index, what| DeviceEvent { netns: netns.clone(), name, index, what };
             if netns.is_some() && watch.identity != netns.as_deref().and_then(identity) {
                 // Deleted by name, perhaps made anew. Our sockets keep the former one alive, but nobody finds it any more.
                 let gone = std::mem::take(&mut watch.present).into_iter();
-                events.extend(gone.map(|(index, name)| event(name, index, DeviceChange::Removed)));
+                events.extend(gone.map(|(index, name)| DeviceEvent { netns: netns.clone(), name, index, what: DeviceChange::Removed }));
                 return false;
             }
-            let present = &mut watch.present;
-            let result = watch.link.poll(|LinkEvent { index, name, change }| {
-                let what = match change {
-                    LinkChange::Present(facts) => {
-                        present.insert(index, name.clone());
-                        DeviceChange::Present { carrier: facts.carrier, mac: facts.mac }
-                    }
-                    LinkChange::Removed => {
-                        present.remove(&index);
-                        DeviceChange::Removed
-                    }
-                };
-                events.push(event(name, index, what));
-            });
-            if let Err(error) = result {
-                tracing::warn!("{error}");
-            }
+            watch.read(netns, &mut events);
             true
         });
         events
