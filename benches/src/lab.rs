@@ -25,8 +25,7 @@ const STEP_MAX: Duration = Duration::from_secs(20);
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// Names, and the Debian packages that have them, of programs every lab needs.
-const PROGRAMS: [(&str, &str); 4] =
-    [("ip", "iproute2"), ("nsenter", "util-linux"), ("setpriv", "util-linux"), ("taskset", "util-linux")];
+const PROGRAMS: [(&str, &str); 4] = [("ip", "iproute2"), ("nsenter", "util-linux"), ("setpriv", "util-linux"), ("taskset", "util-linux")];
 
 /// What the machine lacks for a lab with the `more` programs (name, Debian package), if anything.
 pub fn lacking(more: &[(&str, &str)]) -> Option<String> {
@@ -41,8 +40,12 @@ pub fn lacking(more: &[(&str, &str)]) -> Option<String> {
     }
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = |name: &str| std::env::split_paths(&paths).any(|directory| directory.join(name).exists());
-    let missing: Vec<_> =
-        PROGRAMS.iter().chain(more).filter(|(name, _)| !found(name)).map(|(name, package)| format!("{name} (apt-get install {package})")).collect();
+    let missing: Vec<_> = PROGRAMS
+        .iter()
+        .chain(more)
+        .filter(|(name, _)| !found(name))
+        .map(|(name, package)| format!("{name} (apt-get install {package})"))
+        .collect();
     (!missing.is_empty()).then(|| format!("needs {}", missing.join(", ")))
 }
 

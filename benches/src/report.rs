@@ -135,6 +135,7 @@ impl Report {
         if self.has_targets() {
             text += &format!("\n\n{}", self.targets(presets::UTF8_FULL_CONDENSED));
         }
+        text += &format!("\n\n{}", self.settings().join("\n"));
         text + &self.warnings().iter().map(|warning| format!("\n\nNOTE: {warning}")).collect::<String>() + "\n"
     }
 
@@ -150,8 +151,20 @@ impl Report {
         if self.has_targets() {
             text += &format!("{}\n\n", self.targets(presets::ASCII_MARKDOWN));
         }
-        text += &format!("{}\n", self.table(presets::ASCII_MARKDOWN));
+        text += &format!("{}\n\n", self.table(presets::ASCII_MARKDOWN));
+        text += &self.settings().iter().map(|line| format!("- {line}\n")).collect::<String>();
         text + &self.warnings().iter().map(|warning| format!("\nNote: {warning}\n")).collect::<String>()
+    }
+
+    /// How systems were set up, and which core did what.
+    fn settings(&self) -> Vec<String> {
+        let systems = self.systems.iter().map(|(name, setting)| format!("{name}: {setting}"));
+        let core = |core: Option<u16>| core.map_or_else(|| "any".to_owned(), |core| core.to_string());
+        let placements = self.scenarios.iter().filter_map(|result| {
+            let Cores { client, server, switch } = result.cores?;
+            Some(format!("{}: client on core {}, server on {}, switch on {}", result.scenario, core(client), core(server), core(switch)))
+        });
+        systems.chain(placements).collect()
     }
 
     /// What makes the figures worth less.
@@ -172,7 +185,16 @@ impl Report {
 
     fn table(&self, preset: TableStyle) -> Table {
         let mut table = Table::new();
-        table.load_style(preset).set_header(["scenario", "system", "median", "min", "max", "unit", "ratio to the first (min to max)", "also"]);
+        table.load_style(preset).set_header([
+            "scenario",
+            "system",
+            "median",
+            "min",
+            "max",
+            "unit",
+            "ratio to the first (min to max)",
+            "also",
+        ]);
         for result in &self.scenarios {
             for subject in &result.subjects {
                 let (name, who) = (result.scenario.to_string(), subject.subject.to_string());
@@ -213,7 +235,13 @@ impl Report {
                     Some(figure) => (range_text(&figure, ""), result.reaches(target, &figure)),
                     None => ("not measured".into(), false),
                 };
-                let reached = if measured == "not measured" { "" } else if reached { "yes" } else { "no" };
+                let reached = if measured == "not measured" {
+                    ""
+                } else if reached {
+                    "yes"
+                } else {
+                    "no"
+                };
                 table.add_row([target.what, &measured, &bound, reached]);
             }
         }

@@ -29,8 +29,10 @@ pub enum Scenario {
     #[value(name = "tap-64")]
     #[serde(rename = "tap-64")]
     Tap64,
-    /// UDP round trip with one packet in flight
+    /// UDP round trip with one packet in flight, the ends on different cores
     Rtt,
+    /// The same with both ends on one core
+    RttOneCore,
     /// CPU time of an idle daemon with 16 TAP ports
     IdleCpu,
     /// Lookups in address tables of 1,000 and 1,000,000 entries
@@ -136,7 +138,7 @@ impl Scenario {
             Scenario::TapTcp => &[BARE, BRIDGE, VSWITCH],
             Scenario::PacketTcp => &[BRIDGE, VSWITCH],
             Scenario::Tap64 => &[BARE, VSWITCH, BUSY],
-            Scenario::Rtt => &[BRIDGE, VSWITCH, BUSY],
+            Scenario::Rtt | Scenario::RttOneCore => &[BRIDGE, VSWITCH, BUSY],
             Scenario::IdleCpu => &[VSWITCH],
             Scenario::FdbScale => &[SMALL, LARGE],
         }
@@ -147,7 +149,7 @@ impl Scenario {
         match self {
             Scenario::TapTcp | Scenario::PacketTcp => ("Gbit/s", Better::Higher),
             Scenario::Tap64 => ("kframes/s", Better::Higher),
-            Scenario::Rtt => ("us p50", Better::Lower),
+            Scenario::Rtt | Scenario::RttOneCore => ("us p50", Better::Lower),
             Scenario::IdleCpu => ("% of a core", Better::Lower),
             Scenario::FdbScale => ("ns/lookup", Better::Lower),
         }
@@ -162,23 +164,33 @@ impl Scenario {
             target("TCP, one stream, TAP to TAP, against a bare loop", VSWITCH, Some(BARE), 0.95),
             target("TCP, one stream, TAP to TAP, against a Linux bridge with veth ports", VSWITCH, Some(BRIDGE), 0.85),
         ];
-        const PACKET_TCP: &[Target] =
-            &[target("TCP, one stream, AF_PACKET on veth, against a Linux bridge", VSWITCH, Some(BRIDGE), 0.8)];
+        const PACKET_TCP: &[Target] = &[target("TCP, one stream, AF_PACKET on veth, against a Linux bridge", VSWITCH, Some(BRIDGE), 0.8)];
         const TAP_64: &[Target] = &[target("64-octet frames per second, TAP to TAP, against a bare loop", VSWITCH, Some(BARE), 0.95)];
         const RTT: &[Target] = &[
-            target("round trip p50, adaptive, against a Linux bridge", VSWITCH, Some(BRIDGE), 1.5),
-            target("round trip p50, busy, against a Linux bridge", BUSY, Some(BRIDGE), 1.0),
+            target("round trip p50, ends on different cores, adaptive, against a Linux bridge", VSWITCH, Some(BRIDGE), 1.5),
+            target("round trip p50, ends on different cores, busy, against a Linux bridge", BUSY, Some(BRIDGE), 1.0),
+        ];
+        const RTT_ONE_CORE: &[Target] = &[
+            target("round trip p50, both ends on one core, adaptive, against a Linux bridge", VSWITCH, Some(BRIDGE), 1.5),
+            target("round trip p50, both ends on one core, busy, against a Linux bridge", BUSY, Some(BRIDGE), 1.0),
         ];
         const IDLE_CPU: &[Target] = &[target("CPU of an idle daemon with 16 ports, adaptive, % of a core", VSWITCH, None, 1.0)];
         const FDB_SCALE: &[Target] = &[
             target("FDB lookup with 1,000,000 entries against 1,000", LARGE, Some(SMALL), 2.0),
-            Target { what: "FDB with 1,000,000 entries, octets an entry", subject: LARGE, baseline: None, detail: Some(fdb_scale::OCTETS), bound: 16.0 },
+            Target {
+                what: "FDB with 1,000,000 entries, octets an entry",
+                subject: LARGE,
+                baseline: None,
+                detail: Some(fdb_scale::OCTETS),
+                bound: 16.0,
+            },
         ];
         match self {
             Scenario::TapTcp => TAP_TCP,
             Scenario::PacketTcp => PACKET_TCP,
             Scenario::Tap64 => TAP_64,
             Scenario::Rtt => RTT,
+            Scenario::RttOneCore => RTT_ONE_CORE,
             Scenario::IdleCpu => IDLE_CPU,
             Scenario::FdbScale => FDB_SCALE,
         }
@@ -188,7 +200,7 @@ impl Scenario {
     pub fn lacking(self) -> Option<String> {
         match self {
             Scenario::TapTcp | Scenario::PacketTcp => lab::lacking(&[("iperf3", "iperf3")]),
-            Scenario::Tap64 | Scenario::Rtt | Scenario::IdleCpu => lab::lacking(&[]),
+            Scenario::Tap64 | Scenario::Rtt | Scenario::RttOneCore | Scenario::IdleCpu => lab::lacking(&[]),
             Scenario::FdbScale => None,
         }
     }
@@ -196,9 +208,9 @@ impl Scenario {
     /// Its demand for cores, where it has one.
     pub fn load(self) -> Option<Load> {
         match self {
-            Scenario::TapTcp | Scenario::PacketTcp => Some(Load::Stream),
+            Scenario::TapTcp | Scenario::PacketTcp | Scenario::Rtt => Some(Load::Stream),
             Scenario::Tap64 => Some(Load::OneWay),
-            Scenario::Rtt => Some(Load::PingPong),
+            Scenario::RttOneCore => Some(Load::OneCore),
             Scenario::IdleCpu | Scenario::FdbScale => None,
         }
     }
@@ -213,7 +225,8 @@ impl Scenario {
             (Scenario::TapTcp, Subject::System(system)) => tcp::round(system, Attachment::Tap, settings),
             (Scenario::PacketTcp, Subject::System(system)) => tcp::round(system, Attachment::Packet, settings),
             (Scenario::Tap64, Subject::System(system)) => frame_rate::round(system, settings),
-            (Scenario::Rtt, Subject::System(system)) => round_trip::round(system, settings),
+            (Scenario::Rtt, Subject::System(system)) => round_trip::round(system, Load::Stream, settings),
+            (Scenario::RttOneCore, Subject::System(system)) => round_trip::round(system, Load::OneCore, settings),
             (Scenario::IdleCpu, Subject::System(_)) => idle_cpu::round(settings),
             (Scenario::FdbScale, Subject::Entries(entries)) => fdb_scale::round(entries, settings),
             _ => anyhow::bail!("{subject} is no subject of this scenario"),

@@ -100,7 +100,8 @@ fn measure(cli: &Cli) -> anyhow::Result<ExitCode> {
         settings: Settings { span, programs: Programs { bench, vswitchd: vswitchd.clone() }, cores: cli.cores },
     };
     // Found out before hours of measuring, not after.
-    let json = cli.json.as_ref().map(|path| std::fs::File::create(path).with_context(|| format!("create {}", path.display()))).transpose()?;
+    let json =
+        cli.json.as_ref().map(|path| std::fs::File::create(path).with_context(|| format!("create {}", path.display()))).transpose()?;
     lab::remove_leftovers()?;
     let mut report = Report {
         command: std::env::args().collect(),
@@ -117,6 +118,7 @@ fn measure(cli: &Cli) -> anyhow::Result<ExitCode> {
         serde_json::to_writer_pretty(file, &report).context("write the JSON")?;
     }
     print!("{}", if cli.markdown { report.markdown() } else { report.text() });
-    let failed = interrupt::came() || report.scenarios.iter().flat_map(|scenario| &scenario.subjects).any(|subject| subject.summary.is_none());
+    let failed =
+        interrupt::came() || report.scenarios.iter().flat_map(|scenario| &scenario.subjects).any(|subject| subject.summary.is_none());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -99,7 +99,13 @@ fn count_all(cli: &Cli) -> anyhow::Result<ExitCode> {
     let mut kept = read(&cli.baseline, cli.update)?;
     let rustc = first_line_of("rustc", &["--version"]);
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(["work/burst/flows", "instructions/frame", "without filling", "kept", "change"]);
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header([
+        "work/burst/flows",
+        "instructions/frame",
+        "without filling",
+        "kept",
+        "change",
+    ]);
     (1..4).filter_map(|i| table.column_mut(i).map(|c| c.set_cell_alignment(CellAlignment::Right))).count();
     let mut bad = Vec::new();
     for case in &chosen {
@@ -124,7 +130,10 @@ fn count_all(cli: &Cli) -> anyhow::Result<ExitCode> {
     if let (Some(count), Some(filling)) = (counts.get(&Case::TARGET), Case::TARGET.filling().and_then(|case| counts.get(&case))) {
         let net = count - filling;
         let verdict = if net < TARGET { "reached" } else { "NOT reached" };
-        println!("pipeline, parse to verdict, FDB hit ({}): {net:.0} instructions a frame; target: under {TARGET}: {verdict}", Case::TARGET);
+        println!(
+            "pipeline, parse to verdict, FDB hit ({}): {net:.0} instructions a frame; target: under {TARGET}: {verdict}",
+            Case::TARGET
+        );
     }
     if kept.rustc != rustc && !cli.update {
         warn(&format!("the counts kept are of {}, these of {rustc}: another compiler makes other code", kept.rustc));
@@ -132,7 +141,10 @@ fn count_all(cli: &Cli) -> anyhow::Result<ExitCode> {
     if cli.update {
         kept.rustc = rustc;
         kept.instructions_per_frame.extend(chosen.iter().map(|case| (case.to_string(), (counts[case] * 10.0).round() / 10.0)));
-        let text = format!("# Instructions per frame, with the filling of the burst. Written by: ./run instructions --update\n\n{}", toml::to_string(&kept)?);
+        let text = format!(
+            "# Instructions per frame, with the filling of the burst. Written by: ./run instructions --update\n\n{}",
+            toml::to_string(&kept)?
+        );
         fs::write(&cli.baseline, text).with_context(|| format!("write {}", cli.baseline.display()))?;
         return Ok(ExitCode::SUCCESS);
     }

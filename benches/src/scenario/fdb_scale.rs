@@ -48,7 +48,8 @@ pub(super) fn round(entries: u32, settings: &Settings) -> anyhow::Result<Sample>
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     lookups(&fdb, entries, &mut numbers, Duration::from_millis(200))?;
     let (count, elapsed) = lookups(&fdb, entries, &mut numbers, settings.span)?;
-    let mut sample = Sample::new(elapsed.as_nanos() as f64 / count as f64).with("lookups", count as f64).with("slots", fdb.capacity() as f64);
+    let mut sample =
+        Sample::new(elapsed.as_nanos() as f64 / count as f64).with("lookups", count as f64).with("slots", fdb.capacity() as f64);
     if fdb.capacity() >= MEASURABLE {
         sample = sample.with(OCTETS, octets);
     }
@@ -84,7 +85,8 @@ fn lookups(fdb: &Fdb, entries: u32, numbers: &mut Numbers, span: Duration) -> an
 fn resident() -> anyhow::Result<u64> {
     let path = "/proc/self/smaps_rollup";
     let text = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB")).with_context(|| format!("{path}: no Rss"))?;
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB")).with_context(|| format!("{path}: no Rss"))?;
     Ok(line.parse::<u64>().with_context(|| format!("{path}: {line}"))? * 1024)
 }
 
@@ -98,7 +100,7 @@ impl Numbers {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        high * u64::from(limit) >> 32
+        (high * u64::from(limit)) >> 32
     }
 }
 

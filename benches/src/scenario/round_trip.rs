@@ -1,6 +1,6 @@
 //! Round trip of a small UDP datagram between two sockets, one in flight.
 //!
-//! Both ends block in `recv`, as programs do: the figure has the wake-ups of both ends in it, for every system the same.
+//! Both ends block in `recv`, as programs do, so the figure has their wake-ups in it; see [`crate::cores`] for what that means.
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,8 +25,8 @@ const LOST_AFTER: Duration = Duration::from_millis(500);
 const LOST_MAX: usize = 10;
 
 /// One round.
-pub(super) fn round(which: System, settings: &Settings) -> anyhow::Result<Sample> {
-    let placement = settings.cores(Load::PingPong);
+pub(super) fn round(which: System, load: Load, settings: &Settings) -> anyhow::Result<Sample> {
+    let placement = settings.cores(load);
     let lab = Lab::new()?;
     let mut switch = system::start(which, &settings.programs, &lab, Attachment::Tap, placement)?;
     lab.client.address(CLIENT_IF, "10.77.0.1/24")?;
