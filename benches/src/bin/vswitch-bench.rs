@@ -1,0 +1,124 @@
+//! Measures vswitchd beside a bare loop and the Linux bridge. See `benches/README.md`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use benches::bare_loop::{self, Fault, TapAt};
+use benches::cores::Cores;
+use benches::machine::Machine;
+use benches::report::{Report, warn};
+use benches::runner::{self, Plan};
+use benches::scenario::{Scenario, Settings};
+use benches::system::{Programs, System};
+use benches::{interrupt, lab};
+use clap::{Parser, Subcommand, ValueEnum as _};
+
+/// Measures vswitchd beside a bare loop and the Linux bridge, in network namespaces of its own.
+#[derive(Debug, Parser)]
+#[command(name = "vswitch-bench", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    /// Fewer and shorter rounds: 3 of 2 s
+    #[arg(long)]
+    quick: bool,
+    /// Only these scenarios
+    #[arg(long, value_name = "SCENARIO", value_delimiter = ',')]
+    only: Vec<Scenario>,
+    /// Only these systems
+    #[arg(long, value_name = "SYSTEM", value_delimiter = ',')]
+    systems: Vec<System>,
+    /// Rounds [default: 5, or 3 with --quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// Seconds to measure in each round [default: 5, or 2 with --quick]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: Option<u64>,
+    /// Write everything, with every round, to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Print the results as Markdown instead of tables for a terminal
+    #[arg(long)]
+    markdown: bool,
+    /// The daemon to measure [default: vswitchd beside this program]
+    #[arg(long, value_name = "PATH")]
+    vswitchd: Option<PathBuf>,
+    /// Cores for sender, receiver and switch in every scenario, as CLIENT,SERVER,SWITCH; "any" leaves the choice to the
+    /// scheduler [default: by scenario and number of cores]
+    #[arg(long, value_name = "CORES")]
+    cores: Option<Cores>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// Parts that the harness runs as processes of their own.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Forward frames between two TAPs, with nothing between
+    BareLoop {
+        /// One TAP to make, as NAMESPACE:INTERFACE
+        a: TapAt,
+        /// The other
+        b: TapAt,
+        /// Time to waste on each frame
+        #[arg(long, default_value_t = 0)]
+        delay_nanos: u64,
+        /// Lose every how many-th frame; 0: none
+        #[arg(long, default_value_t = 0)]
+        drop_every: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.part {
+        Some(Part::BareLoop { a, b, delay_nanos, drop_every }) => {
+            let fault = Fault { delay: Duration::from_nanos(*delay_nanos), drop_every: *drop_every };
+            bare_loop::run(a, b, fault).map(|never| match never {})
+        }
+        None => measure(&cli),
+    };
+    result.unwrap_or_else(|error| {
+        warn(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Succeeds when every figure that was asked for is there, whether targets are reached or not.
+#[expect(clippy::print_stdout, reason = "the result")]
+fn measure(cli: &Cli) -> anyhow::Result<ExitCode> {
+    interrupt::install().context("handle signals")?;
+    let bench = std::env::current_exe().context("find this program")?;
+    let vswitchd = cli.vswitchd.clone().unwrap_or_else(|| bench.with_file_name("vswitchd"));
+    let (rounds, seconds) = if cli.quick { (3, 2) } else { (5, 5) };
+    let span = Duration::from_secs(cli.seconds.unwrap_or(seconds));
+    let or_all = |chosen: &[System]| if chosen.is_empty() { System::value_variants().to_vec() } else { chosen.to_vec() };
+    let plan = Plan {
+        scenarios: if cli.only.is_empty() { Scenario::value_variants().to_vec() } else { cli.only.clone() },
+        systems: or_all(&cli.systems),
+        rounds: cli.rounds.unwrap_or(rounds),
+        settings: Settings { span, programs: Programs { bench, vswitchd: vswitchd.clone() }, cores: cli.cores },
+    };
+    // Found out before hours of measuring, not after.
+    let json =
+        cli.json.as_ref().map(|path| std::fs::File::create(path).with_context(|| format!("create {}", path.display()))).transpose()?;
+    lab::remove_leftovers()?;
+    let mut report = Report {
+        command: std::env::args().collect(),
+        machine: Machine::here(&vswitchd),
+        systems: plan.systems.iter().map(|system| (system.to_string(), system.setting().to_owned())).collect(),
+        seconds: span.as_secs_f64(),
+        scenarios: Vec::new(),
+    };
+    if cfg!(debug_assertions) {
+        warn("this is a debug build: the figures mean nothing; use cargo run --release, or ./run bench");
+    }
+    runner::run(&plan, &mut report);
+    if let Some(file) = json {
+        serde_json::to_writer_pretty(file, &report).context("write the JSON")?;
+    }
+    print!("{}", if cli.markdown { report.markdown() } else { report.text() });
+    let failed =
+        interrupt::came() || report.scenarios.iter().flat_map(|scenario| &scenario.subjects).any(|subject| subject.summary.is_none());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
