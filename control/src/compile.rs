@@ -83,7 +83,7 @@ impl Compiled {
 /// A port keeps its number, counters and table entries when name, switch and device (kind, interface and namespace) stay
 /// the same; a switch keeps its table when name and `fdb_size` do. Numbers in use by the running switch are not given to
 /// anything else, so that they are free only after the workers forgot them. A table of another size comes back empty;
-/// [`carry_over`] fills it.
+/// the transaction fills it.
 pub fn compile(config: &Config, old_config: &Config, old: &Compiled, workers: usize) -> Compiled {
     let mut switch_ids = Numbers::new(old.switches.values().map(|switch| switch.id.0));
     let switches: BTreeMap<String, SwitchParts> = config

@@ -2,7 +2,7 @@
 //!
 //! The types are those of [`proto::config`]. Everything here is pure: no files, no sockets, no state. The way of a text is
 //! [`text::load`]: TOML to a tree with places ([`text`]), tree to types ([`read`]), then every rule that types cannot
-//! express ([`validate`]). All problems are reported at once, each with its line.
+//! express ([`validate()`]). All problems are reported at once, each with its line.
 
 pub mod diff;
 pub mod edit;

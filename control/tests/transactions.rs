@@ -16,7 +16,9 @@ const ALL: &str = "ff:ff:ff:ff:ff:ff";
 const TWO: &str = "[switch.lan]\n[port.a]\nswitch = \"lan\"\n[port.b]\nswitch = \"lan\"\n";
 
 /// What an observer can see of a bench; equal before and after a refused change.
-fn picture(bench: &Bench) -> (Config, u64, Vec<String>, Vec<(u16, String, String)>, Option<String>) {
+type Picture = (Config, u64, Vec<String>, Vec<(u16, String, String)>, Option<String>);
+
+fn picture(bench: &Bench) -> Picture {
     let mut ports = bench.controller.ports(&proto::api::Filter::default());
     ports.iter_mut().for_each(|port| port.rx_errors = 0);
     let ports = ports.iter().map(|port| serde_json::to_string(port).unwrap()).collect();

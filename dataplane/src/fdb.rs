@@ -42,6 +42,9 @@ const OVERFLOW: u64 = 1 << 62;
 /// In every value, so that none is 0.
 const USED: u64 = 1 << 42;
 
+/// Slots that [`Fdb::list`] looks at in one call.
+const LIST_SLOTS: usize = 16_384;
+
 const TICK_BITS: u32 = 24;
 const TICK_MASK: u32 = (1 << TICK_BITS) - 1;
 
@@ -709,11 +712,13 @@ impl Fdb {
         (end < self.sets.len()).then_some(end * WAYS)
     }
 
-    /// Appends the entries of the slots from `cursor` on, until `into` holds at least `max` or the table ends; returns where
-    /// to go on, `None` at the end. What changes meanwhile may be listed or not.
+    /// Appends the entries of the slots from `cursor` on, until `into` holds at least `max`, 16384 slots were looked at, or the
+    /// table ends; returns where to go on, `None` at the end. What changes meanwhile may be listed or not.
     pub fn list(&self, cursor: usize, max: usize, into: &mut Vec<Entry>) -> Option<usize> {
+        // A large and nearly empty table must not hold the caller up either.
+        let last = cursor / WAYS + LIST_SLOTS / WAYS;
         for (i, set) in self.sets.iter().enumerate().skip(cursor / WAYS) {
-            if into.len() >= max {
+            if into.len() >= max || i >= last {
                 return Some(i * WAYS);
             }
             for way in 0..WAYS {

@@ -31,10 +31,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A clock that moves only when told.
 #[derive(Clone, Default)]
-pub struct TestClock(Arc<AtomicU64>);
+pub(crate) struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
-    pub fn advance(&self, span: Duration) {
+    pub(crate) fn advance(&self, span: Duration) {
         self.0.fetch_add(span.as_nanos() as u64, Ordering::SeqCst);
     }
 }
@@ -93,7 +93,7 @@ impl Poller for BellPoller {
 }
 
 /// Worker threads; they end when the set is dropped.
-pub fn workers(count: usize, clock: &TestClock, notify: Arc<dyn Wake>) -> WorkerSet {
+pub(crate) fn workers(count: usize, clock: &TestClock, notify: Arc<dyn Wake>) -> WorkerSet {
     let slots = (0..count).map(|index| {
         let bell = Arc::new(Bell::default());
         let (worker, handle) = Worker::new(
@@ -110,7 +110,7 @@ pub fn workers(count: usize, clock: &TestClock, notify: Arc<dyn Wake>) -> Worker
 }
 
 /// Nobody to wake.
-pub struct Nobody;
+pub(crate) struct Nobody;
 
 impl Wake for Nobody {
     fn wake(&self) {}
@@ -118,30 +118,30 @@ impl Wake for Nobody {
 
 /// The netdevs of the fake system.
 #[derive(Default)]
-pub struct World {
+pub(crate) struct World {
     /// Netdevs that exist: made by somebody else (`nic`) or by an open TAP. Name to index.
-    pub netdevs: BTreeMap<String, u32>,
+    pub(crate) netdevs: BTreeMap<String, u32>,
     next_index: u32,
     /// Ports whose device refuses to open.
-    pub refuse: BTreeSet<String>,
+    pub(crate) refuse: BTreeSet<String>,
     /// Every open and close in order.
-    pub log: Vec<String>,
-    pub events: VecDeque<DeviceEvent>,
-    pub devices: BTreeMap<String, MemoryDevice>,
+    pub(crate) log: Vec<String>,
+    pub(crate) events: VecDeque<DeviceEvent>,
+    pub(crate) devices: BTreeMap<String, MemoryDevice>,
     /// Makes the next receive call of any device panic.
-    pub panic: Arc<AtomicBool>,
+    pub(crate) panic: Arc<AtomicBool>,
 }
 
 /// The fake system; cheap to clone.
 #[derive(Clone, Default)]
-pub struct FakeDevices(pub Arc<Mutex<World>>);
+pub(crate) struct FakeDevices(pub(crate) Arc<Mutex<World>>);
 
 impl FakeDevices {
-    pub fn world(&self) -> MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         lock(&self.0)
     }
 
-    pub fn add_netdev(&self, name: &str) {
+    pub(crate) fn add_netdev(&self, name: &str) {
         let mut world = self.world();
         world.next_index += 1;
         let index = world.next_index;
@@ -150,20 +150,20 @@ impl FakeDevices {
         world.events.push_back(DeviceEvent { netns: None, name: name.into(), index, what });
     }
 
-    pub fn del_netdev(&self, name: &str) {
+    pub(crate) fn del_netdev(&self, name: &str) {
         let mut world = self.world();
         let index = world.netdevs.remove(name).unwrap_or(0);
         world.events.push_back(DeviceEvent { netns: None, name: name.into(), index, what: DeviceChange::Removed });
     }
 
-    pub fn carrier(&self, name: &str, carrier: bool) {
+    pub(crate) fn carrier(&self, name: &str, carrier: bool) {
         let mut world = self.world();
         let index = world.netdevs[name];
         let what = DeviceChange::Present { carrier, mac: None };
         world.events.push_back(DeviceEvent { netns: None, name: name.into(), index, what });
     }
 
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.world().log)
     }
 }
@@ -266,12 +266,12 @@ impl Devices for FakeDevices {
 
 /// A store in memory that can be told to fail.
 #[derive(Clone, Default)]
-pub struct FakeStore(pub Arc<Mutex<Stored>>);
+pub(crate) struct FakeStore(pub(crate) Arc<Mutex<Stored>>);
 
 #[derive(Default)]
-pub struct Stored {
-    pub text: Option<String>,
-    pub fail: Option<String>,
+pub(crate) struct Stored {
+    pub(crate) text: Option<String>,
+    pub(crate) fail: Option<String>,
 }
 
 impl Store for FakeStore {
@@ -292,19 +292,19 @@ impl Store for FakeStore {
 }
 
 /// A running switch under test.
-pub struct Bench {
-    pub clock: TestClock,
-    pub devices: FakeDevices,
-    pub store: FakeStore,
-    pub controller: Controller,
+pub(crate) struct Bench {
+    pub(crate) clock: TestClock,
+    pub(crate) devices: FakeDevices,
+    pub(crate) store: FakeStore,
+    pub(crate) controller: Controller,
 }
 
 impl Bench {
-    pub fn start() -> Bench {
+    pub(crate) fn start() -> Bench {
         Bench::start_with(FakeDevices::default(), FakeStore::default(), "").unwrap()
     }
 
-    pub fn start_with(devices: FakeDevices, store: FakeStore, initial: &str) -> Result<Bench, String> {
+    pub(crate) fn start_with(devices: FakeDevices, store: FakeStore, initial: &str) -> Result<Bench, String> {
         let clock = TestClock::default();
         clock.advance(Duration::from_secs(1));
         let set = workers(2, &clock, Arc::new(Nobody));
@@ -314,17 +314,17 @@ impl Bench {
         Ok(Bench { clock, devices, store, controller })
     }
 
-    pub fn apply(&mut self, text: &str) -> Result<Changed, String> {
+    pub(crate) fn apply(&mut self, text: &str) -> Result<Changed, String> {
         let config = config::load(text, "test.toml").unwrap_or_else(|problems| panic!("{problems}"));
         self.transact(config)
     }
 
-    pub fn transact(&mut self, config: Config) -> Result<Changed, String> {
+    pub(crate) fn transact(&mut self, config: Config) -> Result<Changed, String> {
         self.controller.transact(config, Strictness::Strict, self.clock.now())
     }
 
     /// Lets time pass and does what is due.
-    pub fn pass(&mut self, span: Duration) {
+    pub(crate) fn pass(&mut self, span: Duration) {
         self.clock.advance(span);
         for _ in 0..1000 {
             if self.controller.upkeep(self.clock.now()) > self.clock.now() {
@@ -334,28 +334,28 @@ impl Bench {
         panic!("upkeep does not come to rest");
     }
 
-    pub fn port(&self, name: &str) -> PortInfo {
+    pub(crate) fn port(&self, name: &str) -> PortInfo {
         let ports = self.controller.ports(&Filter { port: Some(name.into()), ..Filter::default() });
         ports.into_iter().next().unwrap_or_else(|| panic!("no port {name}"))
     }
 
-    pub fn link(&self, name: &str) -> Link {
+    pub(crate) fn link(&self, name: &str) -> Link {
         self.port(name).link
     }
 
     /// Gives the switch a frame as if it had arrived at the device of a port.
-    pub fn send(&self, port: &str, dst: &str, src: &str) {
+    pub(crate) fn send(&self, port: &str, dst: &str, src: &str) {
         assert!(self.devices.world().devices[port].inject(MemoryFrame::new(frame(dst, src))));
     }
 
     /// Waits (bounded) for the next frame that left through the device of a port.
-    pub fn receive(&self, port: &str) -> Vec<u8> {
+    pub(crate) fn receive(&self, port: &str) -> Vec<u8> {
         let device = self.devices.world().devices[port].clone();
         eventually(&format!("a frame at {port}"), || device.take()).octets
     }
 
     /// The address table: (vlan, mac, port), sorted.
-    pub fn fdb(&self) -> Vec<(u16, String, String)> {
+    pub(crate) fn fdb(&self) -> Vec<(u16, String, String)> {
         let mut cursor = self.controller.list_fdb(Filter::default()).unwrap();
         let mut entries = Vec::new();
         while self.controller.next_fdb(&mut cursor, 100, self.clock.now(), &mut entries) {}
@@ -364,13 +364,13 @@ impl Bench {
         list
     }
 
-    pub fn wait_for_fdb(&self, count: usize) {
+    pub(crate) fn wait_for_fdb(&self, count: usize) {
         eventually(&format!("{count} addresses"), || (self.fdb().len() == count).then_some(()));
     }
 }
 
 /// A 60-octet frame.
-pub fn frame(dst: &str, src: &str) -> Vec<u8> {
+pub(crate) fn frame(dst: &str, src: &str) -> Vec<u8> {
     let (dst, src): (wire::MacAddr, wire::MacAddr) = (dst.parse().unwrap(), src.parse().unwrap());
     let mut octets = [dst.0, src.0].concat();
     octets.extend([0x88, 0xb5]);
@@ -379,7 +379,7 @@ pub fn frame(dst: &str, src: &str) -> Vec<u8> {
 }
 
 /// Waits for something that other threads do, at most ten seconds.
-pub fn eventually<T>(what: &str, mut get: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut get: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         if let Some(value) = get() {
