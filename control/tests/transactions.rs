@@ -388,3 +388,18 @@ fn a_stored_configuration_with_a_port_that_fails_is_not_lost() {
     assert_eq!(bench.link("b"), Link::Lost);
     assert!(bench.store.0.lock().unwrap().text.as_deref().unwrap().contains("[port.b]"));
 }
+
+#[test]
+fn a_worker_that_panics_ends_the_daemon() {
+    let mut bench = two_with_traffic();
+    assert_eq!(bench.controller.fatal(), None);
+    bench.devices.world().panic.store(true, std::sync::atomic::Ordering::Relaxed);
+    bench.send("a", ALL, A);
+    support::eventually("the loss is noticed", || {
+        bench.controller.upkeep(dataplane::clock::Clock::now(&bench.clock));
+        bench.controller.fatal().map(str::to_owned)
+    });
+    // No change is possible any more, and asking for one does not hang.
+    let error = bench.apply(&format!("{TWO}isolated = true\n")).unwrap_err();
+    assert!(error.contains("must be restarted"), "{error}");
+}

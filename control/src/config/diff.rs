@@ -1,6 +1,8 @@
 //! What changes from one configuration to another, in lines for people.
 
-use proto::config::Config;
+use std::collections::HashSet;
+
+use proto::config::{Config, FdbConfig};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,7 +12,10 @@ use super::validate::kind_name;
 /// carried out.
 pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     let mut lines = Vec::new();
-    for entry in old.fdb.iter().filter(|entry| !new.fdb.contains(entry)) {
+    let key = |entry: &'_ FdbConfig| (entry.mac, entry.vlan, entry.switch.clone(), entry.port.clone());
+    let before: HashSet<_> = old.fdb.iter().map(key).collect();
+    let after: HashSet<_> = new.fdb.iter().map(key).collect();
+    for entry in old.fdb.iter().filter(|entry| !after.contains(&key(entry))) {
         lines.push(format!("remove fdb entry {} vlan {} port {:?} of switch {:?}", entry.mac, entry.vlan, entry.port, entry.switch));
     }
     for (name, port) in old.port.iter().filter(|(name, _)| !new.port.contains_key(*name)) {
@@ -32,7 +37,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
             Some(former) => keys(&format!("port {name:?}"), former, port, &mut lines),
         }
     }
-    for entry in new.fdb.iter().filter(|entry| !old.fdb.contains(entry)) {
+    for entry in new.fdb.iter().filter(|entry| !before.contains(&key(entry))) {
         lines.push(format!("add fdb entry {} vlan {} port {:?} to switch {:?}", entry.mac, entry.vlan, entry.port, entry.switch));
     }
     lines
@@ -67,7 +72,7 @@ fn shown(value: Option<&Value>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proto::config::{FdbConfig, PortConfig, SwitchConfig};
+    use proto::config::{PortConfig, SwitchConfig};
 
     use super::*;
 

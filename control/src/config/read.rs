@@ -179,7 +179,9 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// The words of serde in those of an administrator.
 fn plain(message: &str) -> String {
-    const WORDS: [(&str, &str); 7] = [
+    const WORDS: [(&str, &str); 9] = [
+        ("type: sequence", "type: array"),
+        ("type: map", "type: table"),
         ("expected u16", "expected a number from 0 to 65535"),
         ("expected u32", "expected a number from 0 to 4294967295"),
         ("expected a boolean", "expected true or false"),

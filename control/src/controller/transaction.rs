@@ -15,7 +15,7 @@
 //! (in step 2). Should a later step fail, it is opened again with its old settings. Host addresses and routes on
 //! that netdev are lost either way; that is why MTU and MAC address are changed in place instead.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use dataplane::clock::{self, Nanos};
@@ -82,6 +82,9 @@ impl Controller {
     /// Why it is refused; then the running switch is as before (but see the module text on netdevs made anew). After the
     /// loss of a worker the daemon must end, see [`Controller::fatal`].
     pub fn transact(&mut self, new: Config, strictness: Strictness, now: Nanos) -> Result<Changed, String> {
+        if let Some(fatal) = &self.fatal {
+            return Err(fatal.clone());
+        }
         let mut changed = self.dry_run(&new)?;
         if changed.changes.is_empty() {
             return Ok(changed);
@@ -349,10 +352,9 @@ impl Controller {
                 parts.fdb.flush(FlushFilter::default());
             }
         }
-        let is_there = |entry: &FdbConfig| {
-            self.config.fdb.iter().any(|other| other.switch == entry.switch && other.mac == entry.mac && other.vlan == entry.vlan)
-        };
-        for entry in old_config.fdb.iter().filter(|entry| !self.config.fdb.contains(entry) && !is_there(entry)) {
+        let key = |entry: &FdbConfig| (entry.mac, entry.vlan, entry.switch.clone());
+        let kept: HashSet<_> = self.config.fdb.iter().map(key).collect();
+        for entry in old_config.fdb.iter().filter(|entry| !kept.contains(&key(entry))) {
             let vlan = VlanId::new(entry.vlan).unwrap_or_default();
             if let Some(switch) = self.compiled.switches.get(&entry.switch)
                 && switch.fdb.get(entry.mac, vlan).is_some_and(|found| found.kind == EntryKind::Static)

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,15 @@ impl TestClock {
 impl Clock for TestClock {
     fn now(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// The clock of a worker: that of the test, and a microsecond more with each look, so that spinning comes to an end.
+struct WorkerClock(TestClock, AtomicU64);
+
+impl Clock for WorkerClock {
+    fn now(&self) -> u64 {
+        self.0.now() + self.1.fetch_add(1000, Ordering::Relaxed)
     }
 }
 
@@ -87,7 +96,13 @@ impl Poller for BellPoller {
 pub fn workers(count: usize, clock: &TestClock, notify: Arc<dyn Wake>) -> WorkerSet {
     let slots = (0..count).map(|index| {
         let bell = Arc::new(Bell::default());
-        let (worker, handle) = Worker::new(index, Box::new(BellPoller(bell.clone())), bell, Box::new(clock.clone()), notify.clone());
+        let (worker, handle) = Worker::new(
+            index,
+            Box::new(BellPoller(bell.clone())),
+            bell,
+            Box::new(WorkerClock(clock.clone(), AtomicU64::new(0))),
+            notify.clone(),
+        );
         let thread = std::thread::spawn(move || worker.run());
         WorkerSlot { handle, core: None, thread }
     });
@@ -113,6 +128,8 @@ pub struct World {
     pub log: Vec<String>,
     pub events: VecDeque<DeviceEvent>,
     pub devices: BTreeMap<String, MemoryDevice>,
+    /// Makes the next receive call of any device panic.
+    pub panic: Arc<AtomicBool>,
 }
 
 /// The fake system; cheap to clone.
@@ -158,10 +175,12 @@ struct FakeRx {
     netdev: String,
     index: u32,
     is_tap: bool,
+    panic: Arc<AtomicBool>,
 }
 
 impl RxQueue for FakeRx {
     fn receive<'a>(&'a mut self, burst: &mut Burst<'a>) -> Result<(), RxError> {
+        assert!(!self.panic.load(Ordering::Relaxed), "a worker panics because the test wants it");
         self.inner.receive(burst)
     }
     fn release(&mut self) {
@@ -207,7 +226,14 @@ impl Devices for FakeDevices {
         world.log.push(format!("open {name}"));
         let device = MemoryDevice::new(64, true, Capabilities::ALL);
         world.devices.insert(port.into(), device.clone());
-        let rx = Box::new(FakeRx { inner: device.rx_queue(), world: self.clone(), netdev: name.clone(), index, is_tap });
+        let rx = Box::new(FakeRx {
+            inner: device.rx_queue(),
+            world: self.clone(),
+            netdev: name.clone(),
+            index,
+            is_tap,
+            panic: world.panic.clone(),
+        });
         let mac = config.mac.or_else(|| (config.kind == proto::config::PortKind::Host).then(|| "02:00:00:00:99:99".parse().unwrap()));
         Ok(OpenDevice {
             rx: vec![rx],

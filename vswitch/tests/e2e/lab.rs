@@ -38,7 +38,13 @@ pub(crate) fn lacking(programs: &[&str]) -> Option<String> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = |name: &&&str| std::env::split_paths(&paths).any(|directory| directory.join(name).exists());
     let missing: Vec<_> = ["ip", "nsenter", "setpriv"].iter().chain(programs).filter(|name| !found(name)).copied().collect();
-    (!missing.is_empty()).then(|| format!("needs {}", missing.join(", ")))
+    if !missing.is_empty() {
+        return Some(format!("needs {}", missing.join(", ")));
+    }
+    // tcpdump changes its groups before it captures, and will not do without; user_namespaces(7) says where that is denied.
+    let groups_denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
+    (programs.contains(&"tcpdump") && groups_denied)
+        .then(|| "tcpdump does not run in this user namespace (setgroups is denied); run as root".into())
 }
 
 /// Says that a test was skipped: on standard error, and in the file that `./run test` lists at its end.

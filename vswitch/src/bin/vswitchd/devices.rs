@@ -59,7 +59,13 @@ impl Watch {
 
 impl SystemDevices {
     pub(crate) fn new() -> io::Result<SystemDevices> {
-        Ok(SystemDevices { watches: BTreeMap::new(), poll: Poll::new()?, events: Events::with_capacity(64), next_token: 0, pending: Vec::new() })
+        Ok(SystemDevices {
+            watches: BTreeMap::new(),
+            poll: Poll::new()?,
+            events: Events::with_capacity(64),
+            next_token: 0,
+            pending: Vec::new(),
+        })
     }
 
     /// Begins to watch a namespace, if it is not watched yet.

@@ -7,6 +7,7 @@ mod args;
 mod devices;
 mod threads;
 
+use std::io::IsTerminal as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
 fn start_log(filter: &str) -> Result<(), String> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = log.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     // The journal has the time already.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         log.without_time().init()
