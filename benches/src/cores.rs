@@ -7,8 +7,8 @@
 //! - Frames per second: generator on one core, switch on the other. The receiver is a counter.
 //! - `rtt-one-core`: both ends on one core, the switch on the other, which a busy switch then has for itself.
 //!
-//! Round trips are measured with both placements because the placement decides the result: a bridge between two ends on
-//! one core never wakes another core, while a switch on the other core has to, twice each way. Neither is the right one.
+//! Round trips are measured with both placements because the placement changes their ratio to the bridge by a factor of ten
+//! (see `benches/README.md`), and neither is the right one.
 //!
 //! With one core nothing is pinned.
 
