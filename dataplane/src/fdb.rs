@@ -2,9 +2,9 @@
 //!
 //! A bounded, set-associative table of atomics, shared by all workers and control. **Lookups take no lock and write
 //! nothing.** An entry is two words, 16 octets: a key (MAC and VLAN) and a value (port, age, kind and a fingerprint of
-//! the key). A set is eight entries in two cache lines, keys in the first. An address has a home set and, where that
-//! is full, an alternate one; a flag in the home set says whether anything ever went to an alternate, so that
-//! nearly every lookup reads one line of keys and one value.
+//! the key). A set is eight entries in two cache lines. An address has a home set and, where that is full, an alternate
+//! one; a flag in the home set says whether anything ever went to an alternate. Within a set it has a way that it takes
+//! if that is free, so that most lookups read one cache line.
 //!
 //! # Writers
 //!
@@ -68,8 +68,13 @@ pub struct Fdb {
 
 #[repr(align(64))]
 struct Set {
-    keys: [AtomicU64; WAYS],
-    values: [AtomicU64; WAYS],
+    slots: [Slot; WAYS],
+}
+
+/// Key and value side by side: a lookup that finds its address in the first way reads one cache line.
+struct Slot {
+    key: AtomicU64,
+    value: AtomicU64,
 }
 
 #[cfg(not(loom))]
@@ -217,14 +222,26 @@ impl Value {
     }
 }
 
-/// Where an address may be, computed once per lookup or learning.
-#[derive(Clone, Copy)]
+/// An address and where it may be in the table that computed it.
+#[derive(Clone, Copy, Debug)]
 pub struct Place {
     key: u64,
     hash: u64,
 }
 
 impl Place {
+    /// The MAC address as a number, see [`MacAddr::to_u64`].
+    #[inline]
+    pub fn mac(self) -> u64 {
+        self.key & ((1 << 48) - 1)
+    }
+
+    /// Whether both are for the same address and VLAN; they must come from the same table.
+    #[inline]
+    pub fn is_same(self, other: Place) -> bool {
+        self.key == other.key
+    }
+
     /// The ways of a set in the order in which this address takes and searches them: with few entries in the set the
     /// first is nearly always right.
     fn ways(self) -> impl Iterator<Item = usize> {
@@ -239,18 +256,18 @@ impl Place {
 
 impl Set {
     fn new() -> Set {
-        Set { keys: core::array::from_fn(|_| AtomicU64::new(0)), values: core::array::from_fn(|_| AtomicU64::new(0)) }
+        Set { slots: core::array::from_fn(|_| Slot { key: AtomicU64::new(0), value: AtomicU64::new(0) }) }
     }
 
     /// The value of an address if it is in this way.
     #[inline]
     fn probe(&self, way: usize, place: Place) -> Option<Value> {
-        if self.keys[way].load(Ordering::Acquire) & KEY_MASK != place.key {
+        if self.slots[way].key.load(Ordering::Acquire) & KEY_MASK != place.key {
             return None;
         }
-        let value = Value(self.values[way].load(Ordering::Acquire));
+        let value = Value(self.slots[way].value.load(Ordering::Acquire));
         // The slot may have changed hands between the two loads above.
-        let same = self.keys[way].load(Ordering::Relaxed) & KEY_MASK == place.key && value.belongs_to(place.hash);
+        let same = self.slots[way].key.load(Ordering::Relaxed) & KEY_MASK == place.key && value.belongs_to(place.hash);
         same.then_some(value)
     }
 
@@ -261,12 +278,12 @@ impl Set {
 
     #[inline]
     fn overflowed(&self) -> bool {
-        self.keys[0].load(Ordering::Relaxed) & OVERFLOW != 0
+        self.slots[0].key.load(Ordering::Relaxed) & OVERFLOW != 0
     }
 
     fn try_claim(&self) -> Option<Claim<'_>> {
         // Lazily: a `Claim` made and thrown away would end the claim of whoever holds it.
-        (self.keys[0].fetch_or(CLAIM, Ordering::Acquire) & CLAIM == 0).then(|| Claim(self))
+        (self.slots[0].key.fetch_or(CLAIM, Ordering::Acquire) & CLAIM == 0).then(|| Claim(self))
     }
 
     fn claim(&self) -> Claim<'_> {
@@ -286,28 +303,28 @@ impl Claim<'_> {
     /// Puts an entry into `way` and returns the value that was there. Readers see the old entry, none, or the new one.
     fn put(&self, way: usize, key: u64, value: Value) -> Value {
         // Read-modify-write throughout: others try for the claim bit of the first key meanwhile.
-        self.0.keys[way].fetch_and(!KEY_MASK, Ordering::AcqRel);
-        let old = self.0.values[way].swap(value.0, Ordering::AcqRel);
+        self.0.slots[way].key.fetch_and(!KEY_MASK, Ordering::AcqRel);
+        let old = self.0.slots[way].value.swap(value.0, Ordering::AcqRel);
         if key != 0 {
-            self.0.keys[way].fetch_or(key, Ordering::AcqRel);
+            self.0.slots[way].key.fetch_or(key, Ordering::AcqRel);
         }
         Value(old)
     }
 
     fn set_overflowed(&self) {
-        self.0.keys[0].fetch_or(OVERFLOW, Ordering::Relaxed);
+        self.0.slots[0].key.fetch_or(OVERFLOW, Ordering::Relaxed);
     }
 
     /// The key in `way` and its value; `None` for an empty way.
     fn entry(&self, way: usize) -> Option<(u64, Value)> {
-        let key = self.0.keys[way].load(Ordering::Relaxed) & KEY_MASK;
-        (key != 0).then(|| (key, Value(self.0.values[way].load(Ordering::Relaxed))))
+        let key = self.0.slots[way].key.load(Ordering::Relaxed) & KEY_MASK;
+        (key != 0).then(|| (key, Value(self.0.slots[way].value.load(Ordering::Relaxed))))
     }
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.0.keys[0].fetch_and(!CLAIM, Ordering::Release);
+        self.0.slots[0].key.fetch_and(!CLAIM, Ordering::Release);
     }
 }
 
@@ -364,11 +381,11 @@ impl Fdb {
         (place.hash >> 24) as usize & (self.sets.len() - 1)
     }
 
-    /// Brings the keys of the home set into the cache, so that several misses overlap. The result only keeps the
+    /// Brings the slot where an address most likely is into the cache, so that several misses overlap. The result only keeps the
     /// compiler from leaving the load out.
     #[inline]
     pub fn touch(&self, place: Place) -> u64 {
-        self.sets[self.home(place)].keys[0].load(Ordering::Relaxed)
+        self.sets[self.home(place)].slots[place.first_way()].key.load(Ordering::Relaxed)
     }
 
     /// The value of an address. The first way it may be in is tried here, the others out of line.
@@ -424,7 +441,7 @@ impl Fdb {
         let Some((set, way, value)) = self.find(place).filter(|(_, _, value)| value.port() == learner.port) else { return };
         let new = Value::new(learner.port, learner.now, value.kind(), place.hash);
         // If this fails another worker refreshed or moved the entry: nothing is left to do.
-        let _ = self.sets[set].values[way].compare_exchange(value.0, new.0, Ordering::AcqRel, Ordering::Relaxed);
+        let _ = self.sets[set].slots[way].value.compare_exchange(value.0, new.0, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     #[cold]
@@ -441,7 +458,7 @@ impl Fdb {
             return Learned::NotLearned;
         }
         let new = Value::new(learner.port, learner.now, learner.kind, place.hash);
-        if self.sets[set].values[way].compare_exchange(value.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if self.sets[set].slots[way].value.compare_exchange(value.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return Learned::NotLearned;
         }
         self.by_port[value.port().index()].fetch_sub(1, Ordering::Relaxed);
@@ -679,7 +696,7 @@ impl Fdb {
     }
 
     fn clear_matching(&self, set: &Set, matches: impl Fn(u64, Value) -> bool) -> usize {
-        if set.keys.iter().all(|key| key.load(Ordering::Relaxed) & KEY_MASK == 0) {
+        if set.slots.iter().all(|slot| slot.key.load(Ordering::Relaxed) & KEY_MASK == 0) {
             return 0;
         }
         let claim = set.claim();
@@ -702,7 +719,8 @@ impl Fdb {
         for set in self.sets.get(start..end)? {
             let expired = |_, value: Value| value.expired(now, ageing);
             let any = (0..WAYS).any(|way| {
-                set.keys[way].load(Ordering::Relaxed) & KEY_MASK != 0 && expired(0, Value(set.values[way].load(Ordering::Relaxed)))
+                set.slots[way].key.load(Ordering::Relaxed) & KEY_MASK != 0
+                    && expired(0, Value(set.slots[way].value.load(Ordering::Relaxed)))
             });
             if any {
                 let n = self.clear_matching(set, expired);
@@ -722,9 +740,9 @@ impl Fdb {
                 return Some(i * WAYS);
             }
             for way in 0..WAYS {
-                let key = set.keys[way].load(Ordering::Acquire) & KEY_MASK;
-                let value = Value(set.values[way].load(Ordering::Acquire));
-                let same = set.keys[way].load(Ordering::Relaxed) & KEY_MASK == key;
+                let key = set.slots[way].key.load(Ordering::Acquire) & KEY_MASK;
+                let value = Value(set.slots[way].value.load(Ordering::Acquire));
+                let same = set.slots[way].key.load(Ordering::Relaxed) & KEY_MASK == key;
                 if key != 0 && same && value.belongs_to(self.place_of(key).hash) {
                     into.push(entry(key, value));
                 }

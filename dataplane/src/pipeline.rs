@@ -14,14 +14,14 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use wire::{Tag, Tpid, ethernet};
+use wire::{MacAddr, Tag, Tpid, ethernet};
 
 use crate::burst::{BURST_MAX, Burst, BurstMemory};
 use crate::counters::PortCounters;
 use crate::device::{Capabilities, TxQueue, TxReport};
 use crate::drop_reason::DropReason;
 use crate::events::EventQueue;
-use crate::fdb::{EntryKind, Learned, Learner};
+use crate::fdb::{EntryKind, Learned, Learner, Place};
 use crate::frame::{Frame, Tags};
 use crate::offload::{self, Segments};
 use crate::snapshot::{PATCH_HOPS_MAX, Port, PortId, Snapshot, Switch};
@@ -35,7 +35,7 @@ const ADDRESS_MASK: u64 = (1 << 48) - 1;
 /// The reserved group addresses 01:80:c2:00:00:00 to :0f (IEEE 802.1Q-2018 table 8-1).
 const RESERVED_GROUP: u64 = 0x0180_c200_0000;
 /// Slots from which on a table does not stay in the second-level cache, so that overlapping the misses of a burst pays.
-const LARGE_TABLE: usize = 1 << 15;
+const LARGE_TABLE: usize = 1 << 16;
 
 /// The stages with their working memory and the transmit queues of one worker.
 pub struct Pipeline {
@@ -65,8 +65,10 @@ struct Lane {
     alive: bool,
     /// The device said there is nothing left to do.
     complete: bool,
-    source: u64,
-    destination: u64,
+    /// Octets of the frame without metadata tags.
+    len: u32,
+    source: Place,
+    destination: Place,
     classified: Classified,
 }
 
@@ -148,20 +150,20 @@ impl Pipeline {
         if at.port.learning && !at.switch.hub && at.switch.ageing != 0 {
             self.learn(at, lanes);
         }
-        let mut previous = None;
+        let mut previous: Option<(Place, Option<PortId>)> = None;
         for lane in lanes.iter().filter(|lane| lane.alive) {
-            if lane.destination & GROUP_BIT != 0 {
-                let broadcast = lane.destination == ADDRESS_MASK;
+            if lane.destination.mac() & GROUP_BIT != 0 {
+                let broadcast = lane.destination.mac() == ADDRESS_MASK;
                 self.flood(at, frames, lane, if broadcast { FloodKind::Broadcast } else { FloodKind::Multicast });
                 continue;
             }
             // Neighbours in a burst mostly go to the same station.
-            let key = (lane.destination, lane.classified.vlan);
             let to = match previous {
-                Some((k, to)) if k == key => to,
-                _ => look_up(at, key),
+                Some((place, to)) if place.is_same(lane.destination) => to,
+                _ if at.switch.hub => None,
+                _ => at.switch.fdb.lookup(lane.destination, at.now, at.switch.ageing),
             };
-            previous = Some((key, to));
+            previous = Some((lane.destination, to));
             match to {
                 Some(to) if let Some(out) = at.snapshot.port(to) => self.unicast(at, frames, lane, to, out),
                 _ => self.flood(at, frames, lane, FloodKind::UnknownUnicast),
@@ -178,22 +180,20 @@ impl Pipeline {
             now: at.now,
             ageing: at.switch.ageing,
         };
-        let mut previous = None;
+        let mut previous: Option<Place> = None;
         for lane in lanes {
-            let key = (lane.source, lane.classified.vlan);
-            if previous == Some(key) {
+            if previous.is_some_and(|place| place.is_same(lane.source)) {
                 continue;
             }
-            let place = at.switch.fdb.place(key.0, key.1);
-            match at.switch.fdb.learn(place, &learner) {
-                Learned::Known => previous = Some(key),
+            match at.switch.fdb.learn(lane.source, &learner) {
+                Learned::Known => previous = Some(lane.source),
                 Learned::NotLearned => {}
                 Learned::Conflict => {
                     lane.alive = false;
                     at.port.counters[self.worker].drop(DropReason::StaticMove);
                 }
                 what => {
-                    let (mac, vlan) = (wire::MacAddr::from_u64(key.0), key.1);
+                    let (mac, vlan) = (MacAddr::from_u64(lane.source.mac()), lane.classified.vlan);
                     self.events.fdb(WorkerEvent::Fdb { switch: at.port.switch, vlan, mac, port: at.from, what });
                 }
             }
@@ -245,7 +245,8 @@ impl Pipeline {
 
     #[inline(always)]
     fn output(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, to: PortId, out: &Port) {
-        if !offload::fits_mtu(&frames[usize::from(lane.frame)], out.mtu) {
+        let short = lane.len <= out.mtu + ethernet::HEADER_LEN as u32;
+        if !short && !offload::fits_mtu(&frames[usize::from(lane.frame)], out.mtu) {
             return out.counters[self.worker].drop(DropReason::MtuExceeded);
         }
         let bare = out.vlan.leaves_bare(&lane.classified);
@@ -287,12 +288,13 @@ impl Pipeline {
         } else if at.hops >= PATCH_HOPS_MAX {
             Err(DropReason::PatchHops)
         } else {
-            reserved_group(switch, lane.destination).and_then(|()| port.vlan.classify(&tags))
+            reserved_group(switch, lane.destination.mac()).and_then(|()| port.vlan.classify(&tags))
         };
         match admitted {
             Ok(classified) => {
                 let mut lanes = Lanes::new_const();
-                lanes.push(Lane { classified, ..*lane });
+                let (source, destination) = places(switch, lane.source.mac(), lane.destination.mac(), &classified);
+                lanes.push(Lane { source, destination, classified, ..*lane });
                 let at = At { snapshot: at.snapshot, from: peer, port, switch, now: at.now, hops: at.hops + 1 };
                 self.forward(&at, frames, &mut lanes);
             }
@@ -376,8 +378,9 @@ fn admit(port: &Port, switch: &Switch, index: u8, frame: &mut Frame<'_>) -> Resu
     }
     reserved_group(switch, destination)?;
     let classified = port.vlan.classify(frame.tags())?;
-    let complete = frame.offload().is_complete();
-    Ok(Lane { frame: index, alive: true, complete, source, destination, classified })
+    let (complete, len) = (frame.offload().is_complete(), frame.len() as u32);
+    let (source, destination) = places(switch, source, destination, &classified);
+    Ok(Lane { frame: index, alive: true, complete, len, source, destination, classified })
 }
 
 /// Whether a switch lets a destination pass that may be a reserved group address. Without spanning tree, BPDUs (:00) are
@@ -395,20 +398,17 @@ fn reserved_group(switch: &Switch, destination: u64) -> Result<(), DropReason> {
     }
 }
 
-#[inline]
-fn look_up(at: &At<'_>, (destination, vlan): (u64, wire::VlanId)) -> Option<PortId> {
-    if at.switch.hub {
-        return None;
-    }
-    at.switch.fdb.lookup(at.switch.fdb.place(destination, vlan), at.now, at.switch.ageing)
+#[inline(always)]
+fn places(switch: &Switch, source: u64, destination: u64, classified: &Classified) -> (Place, Place) {
+    (switch.fdb.place(source, classified.vlan), switch.fdb.place(destination, classified.vlan))
 }
 
 /// Starts the cache misses of all lookups of a burst at once.
 fn touch(switch: &Switch, lanes: &Lanes) {
     let mut sum = 0;
     for lane in lanes {
-        sum ^= switch.fdb.touch(switch.fdb.place(lane.source, lane.classified.vlan));
-        sum ^= switch.fdb.touch(switch.fdb.place(lane.destination, lane.classified.vlan));
+        sum ^= switch.fdb.touch(lane.source);
+        sum ^= switch.fdb.touch(lane.destination);
     }
     core::hint::black_box(sum);
 }

@@ -16,7 +16,7 @@ use crate::scenario::{Sample, Settings};
 pub const OCTETS: &str = "octets_per_entry";
 
 /// Slots from which on the pipeline touches the entries of a burst first (`LARGE_TABLE` in `dataplane/src/pipeline.rs`).
-const LARGE_TABLE: usize = 1 << 15;
+const LARGE_TABLE: usize = 1 << 16;
 /// Bursts between two looks at the clock.
 const BLOCK: usize = 1 << 10;
 /// Tables whose size in memory is told from the noise of everything else.
