@@ -106,7 +106,7 @@ pub struct PortConfig {
     /// Network namespace of the interface: a name under /run/netns, or a path. The daemon's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<String>,
-    /// `tap` and `host`: MAC address of the netdev. `host` derives a stable one when absent.
+    /// `tap` and `host`: MAC address of the netdev. A stable one is derived when absent, the same after each restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub mac: Option<MacAddr>,

@@ -13,7 +13,7 @@
 //! - [`link`]: what interfaces there are, and changes of them.
 //! - [`netns`]: work in another network namespace.
 //! - [`poller`], [`clock`]: what a worker needs from the operating system.
-//! - [`mod@stable_mac`]: the MAC address of a host port, the same after each restart.
+//! - [`mod@stable_mac`]: the MAC address of a netdev we make, the same after each restart.
 
 pub mod clock;
 pub mod error;

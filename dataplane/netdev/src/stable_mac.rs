@@ -1,22 +1,22 @@
-//! The MAC address of a host port: the same after each restart, another on each machine and for each switch.
+//! The MAC address of a netdev we make: the same after each restart, another on each machine and for each port.
 
 use std::fs;
 
 use wire::MacAddr;
 
-/// The address for the host port of `switch` on this machine, from `/etc/machine-id` (machine-id(5)), or from the host
+/// The address for what has the name `owner` (the switch of a host port, or a text that names one TAP port) on this machine, from `/etc/machine-id` (machine-id(5)), or from the host
 /// name where there is none.
-pub fn stable_mac(switch: &str) -> MacAddr {
+pub fn stable_mac(owner: &str) -> MacAddr {
     let read = |path| fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let machine = read("/etc/machine-id").or_else(|| read("/proc/sys/kernel/hostname")).unwrap_or_default();
-    derive(&machine, switch)
+    derive(&machine, owner)
 }
 
 /// A locally administered unicast address (IEEE 802-2014 clause 8.2.2) that depends on nothing but the two texts.
-pub fn derive(machine: &str, switch: &str) -> MacAddr {
+pub fn derive(machine: &str, owner: &str) -> MacAddr {
     // FNV-1a over both texts with a separator neither contains, then the finalizer of MurmurHash3, as the upper bits of
     // FNV change little with the last octets. Not the hasher of the standard library, which may change between releases.
-    let octets = machine.bytes().chain([0]).chain(switch.bytes());
+    let octets = machine.bytes().chain([0]).chain(owner.bytes());
     let mut hash = octets.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);

@@ -30,10 +30,11 @@ fn kill_9_loses_neither_configuration_nor_traffic_for_long() {
     let b = lab.host("lan", "b", "10.0.0.2", "--access 10");
     lab.ctl("add-fdb lan 02:00:00:00:00:01 a --vlan 10");
     assert!(a.reaches("10.0.0.2"));
-    let before = lab.ctl("export");
+    let (before, mac) = (lab.ctl("export"), a.mac("a"));
     lab.kill_daemon();
     lab.start_daemon();
     assert_eq!(lab.ctl("export"), before);
+    assert_eq!(a.mac("a"), mac);
     assert!(lab.fdb("lan").iter().any(|entry| entry.is_static && entry.port == "a"));
     // TAP interfaces went with their owner, and their addresses with them.
     a.run("ip addr add 10.0.0.1/24 dev a");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use control::config::validate::netdev_of;
@@ -16,6 +17,8 @@ use proto::config::{PortConfig, PortKind, TxQueueMode};
 
 /// Opens devices and watches their interfaces.
 pub(crate) struct SystemDevices {
+    /// What tells this daemon from others on the machine: the directory of its state.
+    instance: String,
     /// By namespace as a path; `None` is our own.
     watches: BTreeMap<Option<String>, Watch>,
     /// One descriptor that stands for those of all watches.
@@ -58,8 +61,9 @@ impl Watch {
 }
 
 impl SystemDevices {
-    pub(crate) fn new() -> io::Result<SystemDevices> {
+    pub(crate) fn new(state_dir: &Path) -> io::Result<SystemDevices> {
         Ok(SystemDevices {
+            instance: state_dir.display().to_string(),
             watches: BTreeMap::new(),
             poll: Poll::new()?,
             events: Events::with_capacity(64),
@@ -81,6 +85,24 @@ impl SystemDevices {
         self.watches.insert(netns.clone(), Watch { link, identity: netns.as_deref().and_then(identity), present: BTreeMap::new() });
         Ok(())
     }
+
+    fn tap_options(&self, port: &str, config: &PortConfig) -> Result<TapOptions, DeviceError> {
+        let (netns, name) = netdev_of(port, config).ok_or_else(|| DeviceError("a port without interface".to_owned()))?;
+        // The kernel would choose another address each time a TAP is made, and neighbours would send to the old one until
+        // their ARP entries expire: also after a restart of the daemon.
+        let mac = config.mac.unwrap_or_else(|| match config.kind {
+            PortKind::Host => stable_mac(&config.switch),
+            _ => stable_mac(&format!("{}\0{}\0{port}", self.instance, config.switch)),
+        });
+        Ok(TapOptions {
+            name,
+            netns: named(&netns)?,
+            mac: Some(mac),
+            mtu: Some(config.mtu),
+            queues: config.queues,
+            offload: config.offload,
+        })
+    }
 }
 
 fn named(netns: &Option<String>) -> Result<Option<Netns>, DeviceError> {
@@ -92,12 +114,6 @@ fn named(netns: &Option<String>) -> Result<Option<Netns>, DeviceError> {
 fn identity(path: &str) -> Option<(u64, u64)> {
     let of = |path: &str| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     of(path).or_else(|| of(&path.replacen("/run/", "/var/run/", 1)))
-}
-
-fn tap_options(port: &str, config: &PortConfig) -> Result<TapOptions, DeviceError> {
-    let (netns, name) = netdev_of(port, config).ok_or_else(|| DeviceError("a port without interface".to_owned()))?;
-    let mac = config.mac.or_else(|| (config.kind == PortKind::Host).then(|| stable_mac(&config.switch)));
-    Ok(TapOptions { name, netns: named(&netns)?, mac, mtu: Some(config.mtu), queues: config.queues, offload: config.offload })
 }
 
 impl Devices for SystemDevices {
@@ -115,7 +131,7 @@ impl Devices for SystemDevices {
             };
             packet::open(&options, workers)
         } else {
-            tap::open(&tap_options(port, config)?, workers)
+            tap::open(&self.tap_options(port, config)?, workers)
         };
         let opened = opened.map_err(|error| DeviceError(error.to_string()))?;
         let carrier = match &opened.interface {
@@ -136,7 +152,7 @@ impl Devices for SystemDevices {
     }
 
     fn configure(&mut self, port: &str, netdev: &Netdev, config: &PortConfig) -> Result<(), DeviceError> {
-        let options = tap_options(port, config)?;
+        let options = self.tap_options(port, config)?;
         let mac = options.mac.or(netdev.mac).unwrap_or_default();
         let id = InterfaceId { name: netdev.name.clone(), index: netdev.index, netns: options.netns, mac, mtu: config.mtu };
         tap::configure(&id, options.mac, options.mtu).map_err(|error| DeviceError(error.to_string()))

@@ -81,7 +81,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
 
     let clock = MonotonicClock::new();
     let workers = threads::start(&config.daemon, clock, server.wake())?;
-    let devices = devices::SystemDevices::new().context("watch interfaces")?;
+    let devices = devices::SystemDevices::new(&args.state_dir).context("watch interfaces")?;
     tracing::info!("socket {}, state in {}", args.socket.display(), store.place());
     let mut controller =
         Controller::start(Box::new(devices), Box::new(store), Box::new(workers), config, clock.now()).map_err(|error| anyhow!(error))?;
