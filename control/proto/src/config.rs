@@ -53,7 +53,7 @@ pub struct DaemonConfig {
 
 impl Default for DaemonConfig {
     fn default() -> DaemonConfig {
-        DaemonConfig { workers: 0, cores: Vec::new(), poll: PollMode::Adaptive, spin: Span(Duration::from_micros(20)), control_group: None }
+        DaemonConfig { workers: 0, cores: Vec::new(), poll: PollMode::Adaptive, spin: Span(Duration::from_micros(50)), control_group: None }
     }
 }
 
