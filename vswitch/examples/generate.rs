@@ -2,10 +2,10 @@
 //!
 //! `generate DIRECTORY` writes into `DIRECTORY/docs` and `DIRECTORY/configs`; `./run generate` is the way to call it.
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only the command definition of the program is used here")]
 #[path = "../src/bin/vswitchctl/args.rs"]
 mod vswitchctl;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only the command definition of the program is used here")]
 #[path = "../src/bin/vswitchd/args.rs"]
 mod vswitchd;
 
