@@ -233,8 +233,14 @@ fn active(view: &BondView) -> Egress {
 }
 
 #[inline]
-pub(crate) fn nth(view: &BondView, hash: u32) -> Egress {
-    if view.tx.is_empty() { Egress::None } else { Egress::One(view.tx[hash as usize % view.tx.len()]) }
+fn nth(view: &BondView, hash: u32) -> Egress {
+    if view.tx.is_empty() { Egress::None } else { Egress::One(view.tx[position(hash, view.tx.len() as u32) as usize]) }
+}
+
+/// Which of `members` usable members a hash means. `members` is not 0.
+#[inline]
+pub(crate) fn position(hash: u32, members: u32) -> u32 {
+    hash % members
 }
 
 /// Spreads the numbers of a sequence over all numbers, as if they were random (the finalizer of MurmurHash3).

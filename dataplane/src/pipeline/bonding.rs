@@ -32,9 +32,28 @@ impl TxQueue for ToMembers {
 /// Frames of a burst that leave by a bond.
 struct Leaving {
     picks: ArrayVec<u8, BURST_MAX>,
-    tags: [Tags; BURST_MAX],
-    /// All of them leave as they are.
-    plain: bool,
+    /// The tags of each, if not all of them leave as they are.
+    tags: Option<[Tags; BURST_MAX]>,
+}
+
+impl Leaving {
+    #[inline]
+    fn tags(&self, number: usize) -> &Tags {
+        self.tags.as_ref().map_or(&Tags::NONE, |tags| &tags[number])
+    }
+
+    /// Where in `view.tx` the member of each frame is.
+    #[inline(always)]
+    fn choose(&self, view: &BondView, frames: &[Frame<'_>], hash: impl Fn(&Outgoing<'_>) -> u32) -> [u8; BURST_MAX] {
+        let mut chosen = [0; BURST_MAX];
+        let members = view.tx.len() as u32;
+        for ((number, i), chosen) in self.picks.iter().enumerate().zip(&mut chosen) {
+            // Only frames with an Ethernet header are admitted.
+            let outgoing = Outgoing::new(frames[usize::from(*i)].head(), 0, self.tags(number));
+            *chosen = outgoing.map_or(0, |outgoing| select::position(hash(&outgoing), members)) as u8;
+        }
+        chosen
+    }
 }
 
 impl Pipeline {
@@ -153,42 +172,31 @@ impl Pipeline {
         let Some(slot) = self.tx[to.index()].as_mut() else { return };
         let picks = core::mem::take(&mut slot.picks);
         let plain = core::mem::replace(&mut slot.plain, true);
-        let tags = if plain { [Tags::NONE; BURST_MAX] } else { core::mem::replace(&mut slot.tags, [Tags::NONE; BURST_MAX]) };
+        let tags = if plain { None } else { Some(core::mem::replace(&mut slot.tags, [Tags::NONE; BURST_MAX])) };
         if tags_written {
             picks.iter().for_each(|i| frames[usize::from(*i)].set_wire_tags(&[]));
         }
-        let leaving = Leaving { picks, tags, plain };
+        let leaving = Leaving { picks, tags };
         let view = bond.state.view();
-        if !bond.is_by_hash() || view.tx.is_empty() {
-            return self.distribute_by_choice(to, out, bond, &view, frames, &leaving);
-        }
-        match bond.policy {
-            HashPolicy::Layer2 => self.distribute_by_hash(out, bond, &view, frames, &leaving, hash::layer2),
-            HashPolicy::Layer34 => self.distribute_by_hash(out, bond, &view, frames, &leaving, hash::layer34),
-            policy => self.distribute_by_hash(out, bond, &view, frames, &leaving, |frame| hash::hash(policy, frame)),
+        if bond.is_by_hash() && !view.tx.is_empty() {
+            self.distribute_by_hash(out, bond, &view, frames, &leaving);
+        } else {
+            self.distribute_by_choice(to, out, bond, &view, frames, &leaving);
         }
     }
 
     /// The way where each instruction counts; the same as [`Bond::select`] for the modes of which nothing but the hash
     /// matters.
-    #[inline(always)]
-    fn distribute_by_hash(
-        &mut self,
-        out: &Port,
-        bond: &Bond,
-        view: &BondView,
-        frames: &[Frame<'_>],
-        leaving: &Leaving,
-        hash: impl Fn(&Outgoing<'_>) -> u32,
-    ) {
-        for (number, i) in leaving.picks.iter().enumerate() {
-            let frame = &frames[usize::from(*i)];
-            let tags = if leaving.plain { &Tags::NONE } else { &leaving.tags[number] };
-            // Only frames with an Ethernet header are admitted.
-            let Some(outgoing) = Outgoing::new(frame.head(), 0, tags) else { continue };
-            if let Egress::One(member) = select::nth(view, hash(&outgoing)) {
-                self.output_member(*i, tags, leaving.plain, out, bond, member, None);
-            }
+    fn distribute_by_hash(&mut self, out: &Port, bond: &Bond, view: &BondView, frames: &[Frame<'_>], leaving: &Leaving) {
+        let chosen = match (bond.policy, &leaving.tags) {
+            // Without looking for tags.
+            (HashPolicy::Layer2, None) => Leaving { picks: leaving.picks.clone(), tags: None }.choose(view, frames, hash::layer2),
+            (HashPolicy::Layer34, None) => Leaving { picks: leaving.picks.clone(), tags: None }.choose(view, frames, hash::layer34),
+            (policy, _) => leaving.choose(view, frames, |frame| hash::hash(policy, frame)),
+        };
+        for ((number, i), chosen) in leaving.picks.iter().enumerate().zip(chosen) {
+            let member = view.tx[usize::from(chosen)];
+            self.output_member(*i, leaving.tags.as_ref().map(|tags| &tags[number]), out, bond, member, None);
         }
     }
 
@@ -196,8 +204,9 @@ impl Pipeline {
     fn distribute_by_choice(&mut self, to: PortId, out: &Port, bond: &Bond, view: &BondView, frames: &[Frame<'_>], leaving: &Leaving) {
         let worker = self.worker;
         let counters = &out.counters[worker];
-        for (i, tags) in leaving.picks.iter().zip(&leaving.tags) {
+        for (number, i) in leaving.picks.iter().enumerate() {
             let frame = &frames[usize::from(*i)];
+            let tags = leaving.tags(number);
             let len = frame.len() as u32;
             let Some(outgoing) = Outgoing::new(frame.head(), len, tags) else { continue };
             let choice = bond.select(view, &outgoing, || bond.state.next_in_sequence(worker));
@@ -212,12 +221,12 @@ impl Pipeline {
                         bond.state.count_load(worker, choice.bucket, len);
                     }
                     let source = choice.rewrite.then(|| bond.state.member_mac(member));
-                    self.output_member(*i, tags, leaving.plain, out, bond, member, source);
+                    self.output_member(*i, leaving.tags.as_ref().map(|_| tags), out, bond, member, source);
                 }
                 Egress::All => {
                     counters.copies.add(view.tx.len() as u64 - 1);
                     for member in &view.tx {
-                        self.output_member(*i, tags, leaving.plain, out, bond, *member, None);
+                        self.output_member(*i, leaving.tags.as_ref().map(|_| tags), out, bond, *member, None);
                     }
                 }
             }
@@ -225,8 +234,7 @@ impl Pipeline {
     }
 
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "inlined into two places that have all of them at hand")]
-    fn output_member(&mut self, frame: u8, tags: &Tags, plain: bool, out: &Port, bond: &Bond, member: u8, source: Option<MacAddr>) {
+    fn output_member(&mut self, frame: u8, tags: Option<&Tags>, out: &Port, bond: &Bond, member: u8, source: Option<MacAddr>) {
         let slot = bond.member(member).and_then(|to| Some((to, self.tx.get_mut(to.index())?.as_mut()?)));
         let Some((to, slot)) = slot else {
             // The member left or its device did, and control has not yet said so in the view.
@@ -242,7 +250,7 @@ impl Pipeline {
             slot.rewrite |= 1 << number;
             slot.plain = false;
         }
-        if !plain {
+        if let Some(tags) = tags {
             slot.tags[number] = *tags;
             slot.plain = false;
         }
