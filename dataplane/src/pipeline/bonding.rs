@@ -269,7 +269,7 @@ impl Pipeline {
         slot.picks.push(frame);
     }
 
-    /// Transmits frames of control, at most [`BURST_MAX`](crate::BURST_MAX), each out of its port as it is.
+    /// Transmits frames of control, at most [`BURST_MAX`], each out of its port as it is.
     pub fn inject(&mut self, snapshot: &Snapshot, injected: &[Injected], memory: &mut BurstMemory) {
         let mut burst = memory.burst();
         for (i, frame) in injected.iter().enumerate() {
