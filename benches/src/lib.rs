@@ -14,6 +14,7 @@
 pub mod bare_loop;
 pub mod cores;
 pub mod cpu_time;
+pub mod generator;
 pub mod instructions;
 pub mod interrupt;
 pub mod lab;

@@ -14,6 +14,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::cores::{Cores, Load};
+use crate::generator::Latency;
 use crate::lab;
 use crate::system::{Attachment, Programs, System};
 
@@ -75,12 +76,39 @@ pub struct Sample {
     pub value: f64,
     /// What else was seen, by name; the unit is the end of the name.
     pub details: BTreeMap<String, f64>,
+    /// How long frames took, where that was measured one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// The figure for each of several sizes of something, where the scenario goes through them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Curve>,
+}
+
+/// A figure against the size of something.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Of what, such as "ports".
+    pub of: String,
+    /// Size and figure, in the unit of the scenario, by rising size.
+    pub points: Vec<(f64, f64)>,
 }
 
 impl Sample {
     /// A sample without details.
     pub fn new(value: f64) -> Sample {
-        Sample { value, details: BTreeMap::new() }
+        Sample { value, ..Sample::default() }
+    }
+
+    /// With how long frames took.
+    #[must_use]
+    pub fn with_latency(self, latency: Option<Latency>) -> Sample {
+        Sample { latency, ..self }
+    }
+
+    /// With a figure for each size of something.
+    #[must_use]
+    pub fn with_curve(self, of: &str, points: Vec<(f64, f64)>) -> Sample {
+        Sample { curve: Some(Curve { of: of.into(), points }), ..self }
     }
 
     /// With one more detail.
