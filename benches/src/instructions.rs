@@ -19,10 +19,10 @@ use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport, Wake}
 use dataplane::events::EventQueue;
 use dataplane::fdb::{EntryKind, Fdb, Learned, Learner};
 use dataplane::pipeline::Pipeline;
-use dataplane::snapshot::{Admit, PortState, PriorityTags};
-use dataplane::{BURST_MAX, Burst, BurstMemory, DropReason, Frame, Port, PortCounters, PortId, Snapshot, Switch, SwitchId, VlanPolicy};
+use dataplane::snapshot::{Admit, PriorityTags};
+use dataplane::{BURST_MAX, Burst, BurstMemory, DropReason, Frame, Port, PortId, Snapshot, Switch, SwitchId, VlanPolicy};
 use serde::{Deserialize, Serialize};
-use wire::{MacAddr, Offload, VlanId, VlanSet};
+use wire::{MacAddr, Offload, VlanId};
 
 /// Octets of a frame without FCS.
 pub const FRAME_LEN: usize = 60;
@@ -128,16 +128,16 @@ pub struct Workload {
 impl Workload {
     /// Makes the switch of the case and lets it learn the stations.
     pub fn new(case: Case) -> Workload {
-        let ports: &[fn() -> VlanPolicy] = match case.work {
-            Work::Vlan => &[access, trunk],
-            Work::Flood => &[open, open, open, open, open],
-            _ => &[open, open],
+        let ports = match case.work {
+            Work::Vlan => vec![access(), trunk()],
+            Work::Flood => vec![VlanPolicy::all_vlans(); 5],
+            _ => vec![VlanPolicy::all_vlans(); 2],
         };
         let mut pipeline = Pipeline::new(0, Arc::new(EventQueue::new(Arc::new(NoWake))));
         let mut snapshot = Snapshot::default();
         for (i, vlan) in ports.iter().enumerate() {
             pipeline.attach(PortId(i as u16), Box::new(Null));
-            snapshot.ports.push(Some(port(vlan())));
+            snapshot.ports.push(Some(Port { vlan: vlan.clone(), ..Port::new(SwitchId(0), 1) }));
         }
         let fdb = Arc::new(Fdb::new(FDB_SIZE));
         let flows = if case.flows == Flows::One { 1 } else { FLOWS };
@@ -253,17 +253,6 @@ fn frame(to: MacAddr, from: MacAddr) -> [u8; FRAME_LEN] {
     octets
 }
 
-/// The default: a trunk of all VLANs.
-fn open() -> VlanPolicy {
-    VlanPolicy {
-        pvid: Some(VlanId::NONE),
-        members: VlanSet::all(),
-        untagged: Some(VlanId::NONE),
-        admit: Admit::Members,
-        priority_tags: PriorityTags::IfNonzero,
-    }
-}
-
 fn access() -> VlanPolicy {
     let vlan = VlanId::new(VLAN);
     let members = vlan.into_iter().collect();
@@ -273,25 +262,6 @@ fn access() -> VlanPolicy {
 fn trunk() -> VlanPolicy {
     let members = VlanId::new(VLAN).into_iter().collect();
     VlanPolicy { pvid: None, members, untagged: None, admit: Admit::Members, priority_tags: PriorityTags::Never }
-}
-
-fn port(vlan: VlanPolicy) -> Port {
-    Port {
-        switch: SwitchId(0),
-        vlan,
-        mtu: 1500,
-        learning: true,
-        sticky: false,
-        learn_limit: u32::MAX,
-        flood: true,
-        mcast_flood: true,
-        bcast_flood: true,
-        hairpin: false,
-        isolated: false,
-        patch_peer: None,
-        state: Arc::new(PortState::new(true, true)),
-        counters: [PortCounters::default()].into(),
-    }
 }
 
 /// Delivers the same frames again and again.
