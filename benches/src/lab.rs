@@ -38,15 +38,21 @@ pub fn lacking(more: &[(&str, &str)]) -> Option<String> {
     if let Err(error) = fs::File::options().read(true).write(true).open("/dev/net/tun") {
         return Some(format!("needs /dev/net/tun: {error} (modprobe tun)"));
     }
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = |name: &str| std::env::split_paths(&paths).any(|directory| directory.join(name).exists());
-    let missing: Vec<_> = PROGRAMS
-        .iter()
-        .chain(more)
-        .filter(|(name, _)| !found(name))
-        .map(|(name, package)| format!("{name} (apt-get install {package})"))
-        .collect();
+    let missing = missing(PROGRAMS.iter().chain(more));
     (!missing.is_empty()).then(|| format!("needs {}", missing.join(", ")))
+}
+
+/// Of these programs (name, Debian package) those that are not there, each with how to install it.
+pub fn missing<'p>(programs: impl IntoIterator<Item = &'p (&'p str, &'p str)>) -> Vec<String> {
+    let programs = programs.into_iter().filter(|(name, _)| program(name).is_none());
+    programs.map(|(name, package)| format!("{name} (apt-get install {package})")).collect()
+}
+
+/// Where a program is: at `name`, when that is a path, or in the search path or the directories of the administrator.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&paths).chain(["/usr/sbin".into(), "/sbin".into()]);
+    directories.map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
 /// Removes namespaces that runs left whose process is no more.
@@ -93,6 +99,11 @@ impl Lab {
             switch: make("x")?,
             directory: tempfile::tempdir().context("make a directory for temporary files")?,
         })
+    }
+
+    /// The directory for files and sockets of this round.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// A path for a file or socket of this round.
@@ -197,18 +208,6 @@ impl Drop for Netns {
     }
 }
 
-/// Joins two namespaces: `here` gets an interface `name`, `there` its other end `peer`; both are up.
-///
-/// # Errors
-///
-/// What `ip` says.
-pub fn veth(here: &Netns, name: &str, there: &Netns, peer: &str) -> anyhow::Result<()> {
-    here.run("ip", &["link", "add", name, "type", "veth", "peer", "name", peer, "netns", there.name()])?;
-    here.run("ip", &["link", "set", name, "up"])?;
-    there.run("ip", &["link", "set", peer, "up"])?;
-    Ok(())
-}
-
 fn run(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
     finished(program, arguments, Command::new(program).args(arguments).output())
 }
@@ -237,7 +236,11 @@ impl Running {
     ///
     /// When it cannot be started.
     pub fn start(what: &str, command: &mut Command) -> anyhow::Result<Running> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::spawn(what, command.stdin(Stdio::null()))
+    }
+
+    fn spawn(what: &str, command: &mut Command) -> anyhow::Result<Running> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("start {what}"))?;
         let (sender, lines) = mpsc::channel();
         if let Some(out) = child.stdout.take() {
@@ -258,6 +261,15 @@ impl Running {
             });
         }
         Ok(Running { child, what: what.into(), lines, errors })
+    }
+
+    /// As [`Running::start`], with standard input open as long as it runs: for programs that end with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Running::start`].
+    pub fn start_with_input(what: &str, command: &mut Command) -> anyhow::Result<Running> {
+        Running::spawn(what, command.stdin(Stdio::piped()))
     }
 
     /// Its process number. `nsenter`, `setpriv` and `taskset` replace themselves by the program, so it is the program's.
