@@ -24,4 +24,3 @@ pub mod runner;
 pub mod scenario;
 pub mod stats;
 pub mod system;
-pub mod traffic;

@@ -1,20 +1,21 @@
 //! Small frames per second from the client to the server, as many as the switch forwards.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::cores::{self, Load};
+use crate::cores::Load as Demand;
 use crate::cpu_time;
+use crate::generator::{self, Endpoint, Load, Macs, Rate, Sent, Station, Thread, Traffic, Trial};
 use crate::interrupt;
 use crate::lab::Lab;
 use crate::scenario::{Sample, Settings};
 use crate::system::{self, Attachment, CLIENT_IF, SERVER_IF, Started, System};
-use crate::traffic::{CLIENT, Checker, Generator, SERVER, Sent};
 
 /// Frames that are looked into before the measurement.
 const CHECKED: u64 = 2_000;
+/// Frames per second of these.
+const EASY_RATE: f64 = 16_000.0;
 /// How long to saturate the switch before measuring.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// How long frames under way may take to arrive after the last was sent.
@@ -42,7 +43,7 @@ impl Counted {
 
 /// One round.
 pub(super) fn round(which: System, settings: &Settings) -> anyhow::Result<Sample> {
-    let placement = settings.cores(Load::OneWay);
+    let placement = settings.cores(Demand::OneWay);
     let lab = Lab::new()?;
     let mut switch = system::start(which, &settings.programs, &lab, Attachment::Tap, placement)?;
     let mut generator = prepare(&lab)?;
@@ -66,23 +67,28 @@ pub(super) fn round(which: System, settings: &Settings) -> anyhow::Result<Sample
     Ok(sample)
 }
 
+/// From the one client to the one server, in frames of 64 octets.
+fn traffic() -> Traffic {
+    Traffic::between(Macs::clients(1), Macs::servers(1))
+}
+
 /// Waits for the interfaces and lets the switch learn both stations; gives the generator at the client.
 ///
 /// # Errors
 ///
 /// When frames do not pass both ways.
-pub fn prepare(lab: &Lab) -> anyhow::Result<Generator> {
+pub fn prepare(lab: &Lab) -> anyhow::Result<Endpoint> {
     lab.client.run("ip", &["link", "set", CLIENT_IF, "up"])?;
     lab.server.run("ip", &["link", "set", SERVER_IF, "up"])?;
-    let mut there = Generator::open(&lab.client, CLIENT_IF, SERVER, CLIENT)?;
-    let mut back = Generator::open(&lab.server, SERVER_IF, CLIENT, SERVER)?;
-    for (what, generator, netns, interface) in [
-        ("frames pass from client to server", &mut there, &lab.server, SERVER_IF),
-        ("frames pass from server to client", &mut back, &lab.client, CLIENT_IF),
+    let mut there = Endpoint::packet(lab.client.handle(), CLIENT_IF)?;
+    let mut back = Endpoint::packet(lab.server.handle(), SERVER_IF)?;
+    for (what, endpoint, traffic, netns, interface) in [
+        ("frames pass from client to server", &mut there, traffic(), &lab.server, SERVER_IF),
+        ("frames pass from server to client", &mut back, traffic().reversed(), &lab.client, CLIENT_IF),
     ] {
         let (before, _) = netns.rx_packets(interface)?;
         interrupt::wait_for(what, Duration::from_secs(10), || {
-            generator.send_paced(1, 1, Duration::from_millis(1))?;
+            generator::announce(endpoint, &traffic, EASY_RATE)?;
             Ok((netns.rx_packets(interface)?.0 > before).then_some(()))
         })?;
     }
@@ -90,42 +96,40 @@ pub fn prepare(lab: &Lab) -> anyhow::Result<Generator> {
 }
 
 /// Whether frames arrive as they were sent, each once and in order, at a rate that is easy.
-fn check_frames(lab: &Lab, generator: &mut Generator) -> anyhow::Result<()> {
-    let mut checker = Checker::open(&lab.server, SERVER_IF)?;
-    let first = generator.next_number();
-    let (sent, arrivals) = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| checker.take(first, CHECKED, Duration::from_secs(2)));
-        let sent = generator.send_paced(CHECKED, 16, Duration::from_millis(1));
-        (sent, thread.join())
-    });
-    let arrivals = arrivals.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let sent = sent?;
-    if sent.refused > 0 || arrivals.received != CHECKED || arrivals.duplicates + arrivals.reordered + arrivals.damaged > 0 {
-        bail!("frames do not arrive as sent, at an easy rate: of {CHECKED}, {sent:?}, {arrivals:?}");
+fn check_frames(lab: &Lab, client: &mut Endpoint) -> anyhow::Result<()> {
+    let mut server = Endpoint::packet(lab.server.handle(), SERVER_IF)?;
+    let load = Load { frames: Some(CHECKED), ..Load::at(Rate::PerSecond(EASY_RATE)) };
+    let stations = vec![Station::sending(client, traffic(), load), Station::receiving(&mut server)];
+    // The switch may need the core that this thread is on.
+    let report = generator::run(vec![Thread::of(stations).sleeping()], &Trial { drain: Duration::from_secs(2), ..Trial::default() })?;
+    let delivery = report.delivery(0, 1)?;
+    if !delivery.is_clean() {
+        bail!("frames do not arrive as sent, at an easy rate: {delivery:?}");
     }
     Ok(())
 }
 
-/// Offers the switch more than it can forward, and counts for `span`.
+/// Offers the switch more than it can forward, and counts for `span`. The sink is the statistics of the receiver's netdev, which
+/// cost nothing and count at any rate; a socket there would have the switch pay for a copy of each frame as it delivers.
 ///
 /// # Errors
 ///
 /// When the generator, the switch or the counting fails.
-pub fn saturate(lab: &Lab, switch: &mut Started, generator: &mut Generator, core: Option<u16>, span: Duration) -> anyhow::Result<Counted> {
-    let stop = AtomicBool::new(false);
+pub fn saturate(lab: &Lab, switch: &mut Started, client: &mut Endpoint, core: Option<u16>, span: Duration) -> anyhow::Result<Counted> {
     let (first, _) = lab.server.rx_packets(SERVER_IF)?;
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            cores::pin(core)?;
-            generator.saturate(&stop)
+        let thread = scope.spawn(move || {
+            let stations = vec![Station::sending(client, traffic(), Load::max())];
+            // What measures starts and ends within.
+            let span = WARM_UP + span + DRAIN;
+            generator::run(vec![Thread::of(stations).on(core)], &Trial { span, drain: Duration::ZERO, ..Trial::default() })
         });
         let measured = measure(lab, switch, span);
-        stop.store(true, Ordering::Relaxed);
-        let sent = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let report = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let (rate, cpu_per_frame) = measured?;
         interrupt::sleep(DRAIN)?;
         let (last, _) = lab.server.rx_packets(SERVER_IF)?;
-        Ok(Counted { sent, received: last - first, rate, cpu_per_frame })
+        Ok(Counted { sent: report.streams[0], received: last - first, rate, cpu_per_frame })
     })
 }
 
