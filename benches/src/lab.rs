@@ -177,26 +177,27 @@ impl Netns {
         Ok(())
     }
 
-    /// Frames that `interface` received, by its own statistics, with the moment of the look.
+    /// Frames that the interfaces whose names `counts` received, by their own statistics, with the moment of the look.
     ///
     /// # Errors
     ///
-    /// When there is no such interface.
-    pub fn rx_packets(&self, interface: &str) -> anyhow::Result<(u64, Instant)> {
+    /// When there is none such.
+    pub fn rx_packets(&self, counts: impl Fn(&str) -> bool + Send) -> anyhow::Result<(u64, Instant)> {
         self.inside(|| {
             // Through the thread: this is the only view of a namespace in /proc that needs no mount.
             let text = fs::read_to_string("/proc/thread-self/net/dev").context("read /proc/thread-self/net/dev")?;
             let now = Instant::now();
-            let packets = received(&text, interface).with_context(|| format!("no interface {interface} in namespace {}", self.name))?;
+            let packets = received(&text, counts).with_context(|| format!("no such interface in namespace {}", self.name))?;
             Ok((packets, now))
         })
     }
 }
 
-/// The second column of an interface in `/proc/net/dev`.
-fn received(text: &str, interface: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'))?;
-    line.split_whitespace().nth(1)?.parse().ok()
+/// The sum of the second column of interfaces in `/proc/net/dev`; `None` without any.
+fn received(text: &str, counts: impl Fn(&str) -> bool) -> Option<u64> {
+    let lines = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| counts(name.trim()));
+    let packets = lines.map(|(_, columns)| columns.split_whitespace().nth(1)?.parse::<u64>().ok());
+    packets.reduce(|sum, packets| Some(sum? + packets?)).flatten()
 }
 
 impl Drop for Netns {
@@ -381,9 +382,11 @@ mod tests {
     #[test]
     fn interface_statistics_are_read() {
         let text = "Inter-|   Receive\n face |bytes    packets errs\n    lo:       0       3    0\n  tap0: 123456    2057    0    0\n  tap01: 1 9 0\n";
-        assert_eq!(received(text, "tap0"), Some(2057));
-        assert_eq!(received(text, "lo"), Some(3));
-        assert_eq!(received(text, "tap01"), Some(9));
-        assert_eq!(received(text, "tap"), None);
+        let of = |name| received(text, |interface| interface == name);
+        assert_eq!(of("tap0"), Some(2057));
+        assert_eq!(of("lo"), Some(3));
+        assert_eq!(of("tap01"), Some(9));
+        assert_eq!(of("tap"), None);
+        assert_eq!(received(text, |interface| interface.starts_with("tap")), Some(2066));
     }
 }

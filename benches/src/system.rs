@@ -120,6 +120,15 @@ impl System {
         }
     }
 
+    /// The ports it is used with where nothing else is asked for.
+    pub fn native(self) -> Attachment {
+        match self {
+            System::Bridge | System::Ovs | System::OvsAfxdp => Attachment::Packet,
+            System::OvsDpdk | System::Testpmd => Attachment::VhostUser,
+            System::Bare | System::Vde | System::Vswitch | System::VswitchBusy => Attachment::Tap,
+        }
+    }
+
     /// Whether it works in the context of whoever sends, so that its generator is never ahead of it.
     pub fn is_part_of_the_sender(self) -> bool {
         self == System::Bridge
@@ -136,7 +145,7 @@ pub struct Programs {
 }
 
 /// Makes a switch forget all addresses it learned.
-type Forget = Box<dyn Fn(&Lab) -> anyhow::Result<()>>;
+type Forget = Box<dyn Fn(&Lab) -> anyhow::Result<()> + Send + Sync>;
 
 /// A system at work.
 pub struct Started {
@@ -153,7 +162,7 @@ impl Started {
         Started { running, ports: (0..topology.ports).map(PortAt::Netdev).collect(), forget: None, configuration }
     }
 
-    fn forgetting(self, forget: impl Fn(&Lab) -> anyhow::Result<()> + 'static) -> Started {
+    fn forgetting(self, forget: impl Fn(&Lab) -> anyhow::Result<()> + Send + Sync + 'static) -> Started {
         Started { forget: Some(Box::new(forget)), ..self }
     }
 
