@@ -43,11 +43,11 @@ mod sink;
 mod traffic;
 mod trial;
 
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, EndpointAt};
 pub use report::{Arrivals, CdfPoint, Delivery, Latency, Report, Sent, StationReport};
 pub use sender::announce;
 pub use traffic::{Load, Macs, Rate, Sizes, Traffic, Vlans};
-pub use trial::{Station, Thread, Trial, run, run_with_clock};
+pub use trial::{Station, Thread, Trial, run, run_with_clock, wait_for_path};
 
 /// Streams of one [`run`] at most: the number of a stream has one octet in the frame, and the last number is that of
 /// [`announce`].

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use benches::bare_loop::Fault;
-use benches::cores::{Cores, Load};
+use benches::cores::{self, Cores};
+use benches::generator::{self, Arrivals, Endpoint, Load, Macs, Rate, Sizes, Station, Thread, Traffic, Trial};
 use benches::lab::{self, Lab};
 use benches::machine::Machine;
 use benches::report::Report;
@@ -38,7 +39,7 @@ fn programs() -> Programs {
 
 /// Frames through a bare loop that is as bad as `fault` says.
 fn through(fault: Fault) -> Counted {
-    let cores = Cores::plan(Load::OneWay);
+    let cores = Cores::plan(cores::Load::OneWay);
     let lab = Lab::new().unwrap();
     let mut switch = system::start_faulty(&programs(), &lab, cores, fault).unwrap();
     let mut generator = frame_rate::prepare(&lab).unwrap();
@@ -74,6 +75,31 @@ fn a_loss_of_one_per_cent_shows() {
     let counted = through(Fault::default());
     assert_eq!(counted.lost(), 0, "{counted:?}");
     assert_eq!(counted.received, counted.sent.accepted, "{counted:?}");
+}
+
+/// The sink finds each frame that is lost, at a rate that is easy and with the switch on the way.
+#[test]
+fn each_lost_frame_is_found_by_its_number() {
+    if skipped("each_lost_frame_is_found_by_its_number") {
+        return;
+    }
+    const FRAMES: u64 = 10_000;
+    let lab = Lab::new().unwrap();
+    let _loop = system::start_faulty(&programs(), &lab, Cores::default(), Fault { delay: Duration::ZERO, drop_every: 100 }).unwrap();
+    let mut client = frame_rate::prepare(&lab).unwrap();
+    let mut server = Endpoint::packet(lab.server.handle(), system::SERVER_IF).unwrap();
+    let traffic = Traffic { sizes: Sizes::imix(), ..Traffic::between(Macs::clients(100), Macs::servers(7)) };
+    let load = Load { frames: Some(FRAMES), ..Load::at(Rate::PerSecond(20_000.0)) };
+    let stations = vec![Station::sending(&mut client, traffic, load), Station::receiving(&mut server)];
+    let trial = Trial { span: DEADLINE, ..Trial::default() };
+    let delivery = generator::run(vec![Thread::of(stations).sleeping()], &trial).unwrap().delivery(0, 1).unwrap();
+    // The loop counts all frames, those of others too; a late sender sends fewer.
+    let lost = delivery.sent.accepted / 100;
+    assert!((lost - 1..=lost + 1).contains(&delivery.lost), "{delivery:?}");
+    let Arrivals { duplicates, reordered, stale, .. } = delivery.arrivals;
+    assert_eq!((delivery.sent.offered, duplicates, reordered, stale, delivery.damaged), (FRAMES, 0, 0, 0, 0), "{delivery:?}");
+    let latency = delivery.latency.unwrap();
+    assert!(latency.count == delivery.arrivals.received && latency.p50_us > 1.0 && latency.p50_us < 1e6, "{latency:?}");
 }
 
 /// A system that does not start is reported as failed, with the reason and without a figure.

@@ -1,5 +1,6 @@
 //! Where frames go in and out.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,6 +14,56 @@ const RING_SIZE: u64 = 32 << 20;
 /// How long a sender holds back after a refusal: short against the time in which a switch empties the 1000 frames of a TAP
 /// queue, long enough that it does not take the cache lines of the queue away from the switch all the time.
 const HOLD_BACK: Duration = Duration::from_micros(50);
+
+/// Which endpoint to open: `packet:INTERFACE`, `packet:NETNS/INTERFACE`, or the same with `tap:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointAt {
+    kind: Kind,
+    netns: Option<Netns>,
+    interface: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Packet,
+    Tap,
+}
+
+impl FromStr for EndpointAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<EndpointAt, String> {
+        let wrong = || format!("\"{text}\" is not packet:[NETNS/]INTERFACE or tap:[NETNS/]INTERFACE");
+        let (kind, place) = text.split_once(':').ok_or_else(wrong)?;
+        let kind = match kind {
+            "packet" => Kind::Packet,
+            "tap" => Kind::Tap,
+            _ => return Err(wrong()),
+        };
+        let (netns, interface) = match place.rsplit_once('/') {
+            Some((netns, interface)) => (Some(Netns::named(netns).map_err(|error| error.to_string())?), interface),
+            None => (None, place),
+        };
+        if interface.is_empty() {
+            return Err(wrong());
+        }
+        Ok(EndpointAt { kind, netns, interface: interface.into() })
+    }
+}
+
+impl EndpointAt {
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::packet`] and [`Endpoint::tap`].
+    pub fn open(&self) -> anyhow::Result<Endpoint> {
+        match self.kind {
+            Kind::Packet => Endpoint::packet(self.netns.clone(), &self.interface),
+            Kind::Tap => Endpoint::tap(self.netns.clone(), &self.interface),
+        }
+    }
+}
 
 /// Queues to send to and to receive from, and the name that messages have for them.
 pub struct Endpoint {
@@ -43,7 +94,7 @@ impl Endpoint {
     pub fn packet(netns: Option<Netns>, interface: &str) -> anyhow::Result<Endpoint> {
         let options =
             PacketOptions { interface: interface.into(), netns, queues: 1, offload: false, ring_size: RING_SIZE, qdisc_bypass: true };
-        Endpoint::opened(interface.into(), netdev::packet::open(&options, 1)?)
+        Endpoint::opened(name_of(&options.netns, interface), netdev::packet::open(&options, 1)?)
     }
 
     /// A TAP that the generator makes and holds: what it sends is received by the kernel on that interface. It goes with the
@@ -54,11 +105,31 @@ impl Endpoint {
     /// When the TAP cannot be made.
     pub fn tap(netns: Option<Netns>, interface: &str) -> anyhow::Result<Endpoint> {
         let options = TapOptions { name: interface.into(), netns, mac: None, mtu: None, queues: 1, offload: true };
-        Endpoint::opened(interface.into(), netdev::tap::open(&options, 1)?)
+        Endpoint::opened(name_of(&options.netns, interface), netdev::tap::open(&options, 1)?)
     }
 
     /// What messages call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+fn name_of(netns: &Option<Netns>, interface: &str) -> String {
+    netns.as_ref().map_or_else(|| interface.to_owned(), |netns| format!("{}/{interface}", netns.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_named() {
+        let at = |text: &str| text.parse::<EndpointAt>();
+        assert_eq!(at("tap:t0"), Ok(EndpointAt { kind: Kind::Tap, netns: None, interface: "t0".into() }));
+        let there = at("packet:/run/netns/blue/eth0").unwrap();
+        assert_eq!((there.netns, there.interface.as_str()), (Some(Netns::named("/run/netns/blue").unwrap()), "eth0"));
+        for wrong in ["", "eth0", "veth:eth0", "packet:", "packet:blue/", "tap:a b/../x"] {
+            assert!(at(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

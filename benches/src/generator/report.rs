@@ -77,7 +77,7 @@ impl Latency {
         let at = |part: f64| histogram.value_at_quantile(part) as f64 / 1e3;
         // Every per cent, and the tail ever finer.
         let parts = (0..100).map(|n| f64::from(n) / 100.0).chain((1..=9).map(|n| 0.99 + f64::from(n) / 1e3));
-        let parts = parts.chain((1..=9).map(|n| 0.999 + f64::from(n) / 1e4)).chain([0.9999, 0.99999, 1.0]);
+        let parts = parts.chain((1..=9).map(|n| 0.999 + f64::from(n) / 1e4)).chain([0.99999, 1.0]);
         Some(Latency {
             count: histogram.len(),
             min_us: histogram.min() as f64 / 1e3,

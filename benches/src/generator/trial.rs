@@ -1,7 +1,7 @@
 //! One run: stations at work on threads, from the first frame sent to the last that may still arrive.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use dataplane::BurstMemory;
@@ -148,6 +148,27 @@ pub fn run_with_clock<C: Clock + Sync>(threads: Vec<Thread<'_>>, trial: &Trial, 
         bail!("all frames were sent within the warm-up of {} s", trial.warm_up.as_secs_f64());
     }
     Ok(report)
+}
+
+/// Sends a frame of the first flow of `traffic` again and again until one arrives at `to`, for `patience`: whether there is a way
+/// yet.
+///
+/// # Errors
+///
+/// When none arrives, and those of [`run`].
+pub fn wait_for_path(from: &mut Endpoint, to: &mut Endpoint, traffic: &Traffic, patience: Duration) -> anyhow::Result<()> {
+    let end = Instant::now() + patience;
+    let trial = Trial { span: Duration::from_millis(1), drain: Duration::from_millis(20), ..Trial::default() };
+    let load = Load { frames: Some(1), ..Load::max() };
+    loop {
+        let stations = vec![Station::sending(from, Traffic { flows: 1, ..traffic.clone() }, load), Station::receiving(to)];
+        if run(vec![Thread::of(stations).sleeping()], &trial)?.stations[1].arrivals[0].received > 0 {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            bail!("no frame from {} reaches {} within {} s", from.name(), to.name(), patience.as_secs_f64());
+        }
+    }
 }
 
 fn nanos(span: Duration) -> Nanos {
