@@ -65,7 +65,10 @@ impl PortAt {
             }
             PortAt::Packet { interface } => {
                 let interface = interface.clone();
-                netdev::packet::open(&PacketOptions { interface, netns: None, queues: 1, offload: true, ring_size: RING_SIZE, qdisc_bypass: true }, 1)?
+                netdev::packet::open(
+                    &PacketOptions { interface, netns: None, queues: 1, offload: true, ring_size: RING_SIZE, qdisc_bypass: true },
+                    1,
+                )?
             }
         })
     }

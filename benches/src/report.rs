@@ -19,12 +19,40 @@ pub struct Report {
     pub command: Vec<String>,
     /// What it ran on.
     pub machine: Machine,
-    /// How each system was set up, by its name.
+    /// How each system was set up, by its name, with its version.
     pub systems: BTreeMap<String, String>,
+    /// The same in full: files and commands.
+    #[serde(default)]
+    pub configurations: Vec<Configuration>,
     /// Seconds each round measured.
     pub seconds: f64,
     /// What was found, in the order of the run.
     pub scenarios: Vec<ScenarioResult>,
+}
+
+/// Files and commands that set up a system.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Which.
+    pub subject: Subject,
+    /// Where it was set up like that.
+    pub scenarios: Vec<Scenario>,
+    /// One file or command each. `$DIR` is the directory of the round, `client` and `servers` are namespaces.
+    pub lines: Vec<String>,
+}
+
+impl Configuration {
+    /// Adds one to `list`, once.
+    pub fn note(list: &mut Vec<Configuration>, subject: Subject, scenario: Scenario, lines: Vec<String>) {
+        if lines.is_empty() {
+            return;
+        }
+        match list.iter_mut().find(|known| known.subject == subject && known.lines == lines) {
+            Some(known) if known.scenarios.contains(&scenario) => {}
+            Some(known) => known.scenarios.push(scenario),
+            None => list.push(Configuration { subject, scenarios: vec![scenario], lines }),
+        }
+    }
 }
 
 /// What one scenario found.
@@ -55,6 +83,9 @@ pub struct SubjectResult {
     pub ratio: Option<Summary>,
     /// Why there is no figure.
     pub failure: Option<String>,
+    /// Whether the reason is that it is not installed, or was built without what the scenario needs.
+    #[serde(default)]
+    pub is_absent: bool,
 }
 
 /// One round.
@@ -70,7 +101,7 @@ pub struct Round {
 impl SubjectResult {
     /// Without rounds yet.
     pub fn new(subject: Subject) -> SubjectResult {
-        SubjectResult { subject, rounds: Vec::new(), summary: None, ratio: None, failure: None }
+        SubjectResult { subject, rounds: Vec::new(), summary: None, ratio: None, failure: None, is_absent: false }
     }
 
     /// The figures of all rounds, or nothing if one failed.
@@ -153,7 +184,18 @@ impl Report {
         }
         text += &format!("{}\n\n", self.table(presets::ASCII_MARKDOWN));
         text += &self.settings().iter().map(|line| format!("- {line}\n")).collect::<String>();
-        text + &self.warnings().iter().map(|warning| format!("\nNote: {warning}\n")).collect::<String>()
+        text += &self.warnings().iter().map(|warning| format!("\nNote: {warning}\n")).collect::<String>();
+        text + &self.configurations()
+    }
+
+    /// Files and commands that set up the systems, as Markdown.
+    fn configurations(&self) -> String {
+        let mut text = String::new();
+        for Configuration { subject, scenarios, lines } in &self.configurations {
+            let scenarios = scenarios.iter().map(Scenario::to_string).collect::<Vec<_>>().join(", ");
+            text += &format!("\n{subject} in {scenarios}:\n\n```\n{}\n```\n", lines.join("\n").trim_end());
+        }
+        text
     }
 
     /// How systems were set up, and which core did what.
@@ -206,7 +248,8 @@ impl Report {
                     }
                     (None, failure) => {
                         let failure = failure.as_deref().unwrap_or("no round").replace('\n', " ");
-                        table.add_row([name, who, "failed".into(), String::new(), String::new(), String::new(), String::new(), failure]);
+                        let figure = if subject.is_absent { "absent" } else { "failed" };
+                        table.add_row([name, who, figure.into(), String::new(), String::new(), String::new(), String::new(), failure]);
                     }
                 }
             }
@@ -297,7 +340,8 @@ mod tests {
             machine: Machine::here(std::path::Path::new("/nonexistent")),
             systems: BTreeMap::new(),
             seconds: 1.0,
-            scenarios: vec![ScenarioResult::new(Scenario::TapTcp, None, subjects)],
+            configurations: Vec::new(),
+            scenarios: vec![ScenarioResult::new(Scenario::named("tap-tcp").unwrap(), None, subjects)],
         }
     }
 
@@ -320,10 +364,33 @@ mod tests {
     }
 
     #[test]
+    fn a_system_that_is_not_installed_is_no_failure_and_has_no_figure() {
+        let absent =
+            SubjectResult { is_absent: true, ..subject(System::Vde, &[], Some("not installed: vde_switch (apt-get install vde2)")) };
+        let report = report(vec![subject(System::Bare, &[20.0], None), absent]);
+        for text in [report.text(), report.markdown()] {
+            assert!(text.contains("absent") && text.contains("apt-get install vde2") && !text.contains("failed"), "{text}");
+        }
+    }
+
+    #[test]
+    fn equal_configurations_are_shown_once() {
+        let (bare, [tcp, small]) = (Subject::System(System::Bare), ["tap-tcp", "tap-64"].map(|name| Scenario::named(name).unwrap()));
+        let mut list = Vec::new();
+        for (scenario, line) in [(tcp, "a"), (tcp, "a"), (small, "a"), (small, "b")] {
+            Configuration::note(&mut list, bare, scenario, vec![line.into()]);
+        }
+        let seen: Vec<_> = list.iter().map(|configuration| (configuration.scenarios.clone(), configuration.lines[0].as_str())).collect();
+        assert_eq!(seen, [(vec![tcp, small], "a"), (vec![small], "b")]);
+        let report = Report { configurations: list, ..report(Vec::new()) };
+        assert!(report.markdown().contains("bare in tap-tcp, tap-64:\n\n```\na\n```\n"), "{}", report.markdown());
+    }
+
+    #[test]
     fn a_target_is_reached_by_the_median_of_the_ratios() {
         let report = report(vec![subject(System::Bare, &[20.0, 10.0, 30.0], None), subject(System::Vswitch, &[19.0, 9.0, 30.0], None)]);
         let result = &report.scenarios[0];
-        let target = &Scenario::TapTcp.targets()[0];
+        let target = &result.scenario.targets()[0];
         let figure = result.figure(target).unwrap();
         assert!((figure.median - 0.95).abs() < 1e-9 && result.reaches(target, &figure));
         let worse = Summary { median: 0.94, ..figure };

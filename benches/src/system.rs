@@ -65,10 +65,16 @@ impl System {
     /// How it is set up, for the report.
     pub fn setting(self) -> &'static str {
         match self {
-            System::Bare => "one thread, epoll; TAP: read and write a frame at a time with virtio_net_hdr; AF_PACKET: receive ring and sendmmsg",
-            System::Bridge => "veth ports with all offloads; STP, multicast snooping and bridge-nf-call off; works in the context of the sender",
+            System::Bare => {
+                "one thread, epoll; TAP: read and write a frame at a time with virtio_net_hdr; AF_PACKET: receive ring and sendmmsg"
+            }
+            System::Bridge => {
+                "veth ports with all offloads; STP, multicast snooping and bridge-nf-call off; works in the context of the sender"
+            }
             System::Ovs => "netdev datapath, AF_PACKET ports on veth, userspace TSO for TCP with offload",
-            System::OvsAfxdp => "netdev datapath, AF_XDP ports on veth in generic mode, a PMD thread; hosts without transmit checksum offload",
+            System::OvsAfxdp => {
+                "netdev datapath, AF_XDP ports on veth in generic mode, a PMD thread; hosts without transmit checksum offload"
+            }
             System::OvsDpdk => "netdev datapath, vhost-user ports, a PMD thread",
             System::Testpmd => "io mode between two vhost-user ports, one forwarding core",
             System::Vde => "TAP ports",
@@ -134,6 +140,18 @@ impl System {
         self == System::Bridge
     }
 }
+
+/// What a system that is installed cannot do, as it was built: no failure, but no figure.
+#[derive(Debug)]
+pub struct NotAvailable(pub String);
+
+impl fmt::Display for NotAvailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not available: {}", self.0)
+    }
+}
+
+impl std::error::Error for NotAvailable {}
 
 /// Where the programs are.
 #[derive(Clone, Debug)]

@@ -18,6 +18,10 @@ use crate::{cpu_time, memory};
 
 /// Frames that are looked into before a measurement.
 const CHECKED: u64 = 2_000;
+/// Part of them that may be missing: a machine that does other things loses some. What is lost in a measurement is counted.
+const MISSING_MAX: f64 = 0.01;
+/// How often that is tried.
+const CHECKS_MAX: usize = 5;
 /// Frames per second that every system surely forwards.
 pub const EASY_RATE: f64 = 16_000.0;
 /// How long to saturate the switch before measuring.
@@ -180,26 +184,24 @@ impl Testbed {
     }
 
     /// Waits until frames pass, and then looks into some of them: each must arrive, once, in order and as it was sent, at a rate
-    /// that is easy.
+    /// that is easy. What a machine that does other things spoils is tried again.
     ///
     /// # Errors
     ///
-    /// When they do not.
+    /// When they do not, in any of some tries.
     pub fn check(&mut self, streams: &Streams) -> anyhow::Result<()> {
         self.wait_until_it_forwards(streams)?;
         let load = Load { frames: Some(CHECKED), ..Load::at(Rate::PerSecond(EASY_RATE)) };
-        let report = self.run(streams, load, true, &Trial { drain: Duration::from_secs(1), ..Trial::default() })?;
-        for (number, sent) in report.streams.iter().enumerate() {
-            let arrivals = || report.stations.iter().map(|station| station.arrivals[number]);
-            let wrong: u64 = arrivals().map(|a| a.reordered + a.duplicates + a.stale).sum();
-            let damaged: u64 = report.stations.iter().map(|station| station.damaged).sum();
-            let received = arrived(&report, number);
-            if sent.refused + sent.missed + wrong + damaged > 0 || received != sent.accepted * streams.copies {
-                let arrivals: Vec<_> = arrivals().filter(|a| a.received > 0).collect();
-                bail!("frames do not arrive as sent, at an easy rate: {sent:?}, {arrivals:?}, {damaged} damaged");
+        let trial = Trial { drain: Duration::from_millis(300), ..Trial::default() };
+        let mut wrong = None;
+        for _ in 0..CHECKS_MAX {
+            let report = self.run(streams, load, true, &trial)?;
+            wrong = (0..report.streams.len()).find_map(|stream| what_is_wrong(&report, stream, streams.copies));
+            if wrong.is_none() {
+                return Ok(());
             }
         }
-        Ok(())
+        bail!("frames do not arrive as sent, at an easy rate: {}", wrong.unwrap_or_default());
     }
 
     /// One run of the generator; every station receives if `all` says so, else only those that send.
@@ -228,7 +230,11 @@ impl Testbed {
         }
         if counted.received > counted.sent.accepted * counted.copies {
             let copies = counted.copies;
-            bail!("{} frames arrived, but only {} were sent to {copies} ports: somebody else sends, or they are flooded", counted.received, counted.sent.accepted);
+            bail!(
+                "{} frames arrived, but only {} were sent to {copies} ports: somebody else sends, or they are flooded",
+                counted.received,
+                counted.sent.accepted
+            );
         }
         if counted.sent.refused == 0 && counted.lost() == 0 && !self.is_part_of_the_sender {
             bail!("the generator was the limit: all {} frames were taken and arrived", counted.sent.accepted);
@@ -316,6 +322,18 @@ fn run(hosts: &mut [Host], cores: Cores, streams: &Streams, load: Load, all: boo
     generator::run(threads, trial)
 }
 
+/// Why a stream did not arrive as it was sent, if so.
+fn what_is_wrong(report: &Report, stream: usize, copies: u64) -> Option<String> {
+    let expected = report.streams[stream].accepted * copies;
+    let missing = expected.saturating_sub(arrived(report, stream));
+    let damaged: u64 = report.stations.iter().map(|station| station.damaged).sum();
+    let arrivals = || report.stations.iter().map(|station| station.arrivals[stream]);
+    let reordered: u64 = arrivals().map(|a| a.reordered).sum();
+    let duplicates: u64 = arrivals().map(|a| a.duplicates + a.stale).sum();
+    let is_wrong = expected == 0 || missing as f64 > expected as f64 * MISSING_MAX || damaged + reordered + duplicates > 0;
+    is_wrong.then(|| format!("of {expected} frames {missing} missing, {reordered} reordered, {duplicates} duplicated, {damaged} damaged"))
+}
+
 /// Frames of a stream that arrived, anywhere.
 fn arrived(report: &Report, number: usize) -> u64 {
     report.stations.iter().map(|station| station.arrivals[number].received).sum()
@@ -329,11 +347,7 @@ struct Measured {
 }
 
 /// Reads clocks and counters around the measured span.
-fn measure(
-    pid: Option<u32>,
-    rx_packets: impl Fn() -> anyhow::Result<Option<(u64, Instant)>>,
-    span: Duration,
-) -> anyhow::Result<Measured> {
+fn measure(pid: Option<u32>, rx_packets: impl Fn() -> anyhow::Result<Option<(u64, Instant)>>, span: Duration) -> anyhow::Result<Measured> {
     interrupt::sleep(WARM_UP)?;
     let look = || -> anyhow::Result<_> {
         let cpu = (pid.map(cpu_time::of).transpose()?, cpu_time::of_the_machine()?);

@@ -1,37 +1,44 @@
-//! Measures vswitchd beside a bare loop and the Linux bridge. See `benches/README.md`.
+//! Measures vswitchd beside its peers. See `benches/README.md`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use benches::bare_loop::{self, Fault, TapAt};
+use benches::bare_loop::{self, Fault, PortAt};
 use benches::cores::Cores;
 use benches::machine::Machine;
-use benches::report::{Report, warn};
+use benches::report::{Report, SubjectResult, warn};
 use benches::runner::{self, Plan};
-use benches::scenario::{Scenario, Settings};
+use benches::scenario::{Pattern, Scenario, Settings, Subject};
 use benches::system::{Programs, System};
 use benches::{interrupt, lab};
 use clap::{Parser, Subcommand, ValueEnum as _};
 
-/// Measures vswitchd beside a bare loop and the Linux bridge, in network namespaces of its own.
+/// Measures vswitchd beside a bare loop, the Linux bridge, Open vSwitch (AF_PACKET, AF_XDP, DPDK), testpmd and vde_switch, in
+/// network namespaces of its own.
+///
+/// Systems take turns, and what counts are the ratios within a round. A peer that is not installed is reported as absent, with
+/// the Debian package that has it.
 #[derive(Debug, Parser)]
 #[command(name = "vswitch-bench", version, args_conflicts_with_subcommands = true)]
 struct Cli {
-    /// Fewer and shorter rounds: 3 of 2 s
+    /// About 2 minutes: the main scenarios, 2 rounds of 1 s
     #[arg(long)]
     quick: bool,
-    /// Only these scenarios
+    /// Show the scenarios, and end
+    #[arg(long)]
+    list: bool,
+    /// Only these scenarios; a * at the end stands for anything (tap-*)
     #[arg(long, value_name = "SCENARIO", value_delimiter = ',')]
-    only: Vec<Scenario>,
-    /// Only these systems
+    only: Vec<Pattern>,
+    /// Only these systems; one that is absent is then a failure
     #[arg(long, value_name = "SYSTEM", value_delimiter = ',')]
     systems: Vec<System>,
-    /// Rounds [default: 5, or 3 with --quick]
+    /// Rounds [default: 3, or 2 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
-    /// Seconds to measure in each round [default: 5, or 2 with --quick]
+    /// Seconds to measure in each round [default: 3, or 1 with --quick]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: Option<u64>,
     /// Write everything, with every round, to this file as JSON
@@ -54,12 +61,12 @@ struct Cli {
 /// Parts that the harness runs as processes of their own.
 #[derive(Debug, Subcommand)]
 enum Part {
-    /// Forward frames between two TAPs, with nothing between
+    /// Forward frames between two ports, with nothing between
     BareLoop {
-        /// One TAP to make, as NAMESPACE:INTERFACE
-        a: TapAt,
-        /// The other
-        b: TapAt,
+        /// One port: tap:NAMESPACE:INTERFACE, a TAP to make, or packet:INTERFACE, through AF_PACKET
+        a: PortAt,
+        /// The other, of the same kind
+        b: PortAt,
         /// Time to waste on each frame
         #[arg(long, default_value_t = 0)]
         delay_nanos: u64,
@@ -76,6 +83,10 @@ fn main() -> ExitCode {
             let fault = Fault { delay: Duration::from_nanos(*delay_nanos), drop_every: *drop_every };
             bare_loop::run(a, b, fault).map(|never| match never {})
         }
+        None if cli.list => {
+            list();
+            Ok(ExitCode::SUCCESS)
+        }
         None => measure(&cli),
     };
     result.unwrap_or_else(|error| {
@@ -84,17 +95,29 @@ fn main() -> ExitCode {
     })
 }
 
+#[expect(clippy::print_stdout, reason = "the result")]
+fn list() {
+    for scenario in Scenario::all() {
+        let subjects: Vec<_> = scenario.subjects().iter().map(Subject::to_string).collect();
+        let quick = if scenario.is_quick() { " (quick)" } else { "" };
+        println!("{scenario:<24} {}{quick}: {}", scenario.about(), subjects.join(", "));
+    }
+}
+
 /// Succeeds when every figure that was asked for is there, whether targets are reached or not.
 #[expect(clippy::print_stdout, reason = "the result")]
 fn measure(cli: &Cli) -> anyhow::Result<ExitCode> {
     interrupt::install().context("handle signals")?;
     let bench = std::env::current_exe().context("find this program")?;
     let vswitchd = cli.vswitchd.clone().unwrap_or_else(|| bench.with_file_name("vswitchd"));
-    let (rounds, seconds) = if cli.quick { (3, 2) } else { (5, 5) };
+    let (rounds, seconds) = if cli.quick { (2, 1) } else { (3, 3) };
     let span = Duration::from_secs(cli.seconds.unwrap_or(seconds));
     let or_all = |chosen: &[System]| if chosen.is_empty() { System::value_variants().to_vec() } else { chosen.to_vec() };
     let plan = Plan {
-        scenarios: if cli.only.is_empty() { Scenario::value_variants().to_vec() } else { cli.only.clone() },
+        scenarios: match cli.only.is_empty() {
+            true => Scenario::all().filter(|scenario| scenario.is_quick() || !cli.quick).collect(),
+            false => cli.only.iter().flat_map(|Pattern(scenarios)| scenarios).copied().collect(),
+        },
         systems: or_all(&cli.systems),
         rounds: cli.rounds.unwrap_or(rounds),
         settings: Settings { span, programs: Programs { bench, vswitchd: vswitchd.clone() }, cores: cli.cores },
@@ -106,7 +129,8 @@ fn measure(cli: &Cli) -> anyhow::Result<ExitCode> {
     let mut report = Report {
         command: std::env::args().collect(),
         machine: Machine::here(&vswitchd),
-        systems: plan.systems.iter().map(|system| (system.to_string(), system.setting().to_owned())).collect(),
+        systems: plan.systems.iter().map(|system| (system.to_string(), described(*system, &plan.settings.programs))).collect(),
+        configurations: Vec::new(),
         seconds: span.as_secs_f64(),
         scenarios: Vec::new(),
     };
@@ -118,7 +142,19 @@ fn measure(cli: &Cli) -> anyhow::Result<ExitCode> {
         serde_json::to_writer_pretty(file, &report).context("write the JSON")?;
     }
     print!("{}", if cli.markdown { report.markdown() } else { report.text() });
-    let failed =
-        interrupt::came() || report.scenarios.iter().flat_map(|scenario| &scenario.subjects).any(|subject| subject.summary.is_none());
+    // An absent peer is no failure unless it was asked for by name.
+    let is_missing = |subject: &SubjectResult| subject.summary.is_none() && !(subject.is_absent && cli.systems.is_empty());
+    let failed = interrupt::came() || report.scenarios.iter().flat_map(|scenario| &scenario.subjects).any(is_missing);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// How a system is set up, with its version or why it is absent.
+fn described(system: System, programs: &Programs) -> String {
+    match system.lacking() {
+        Some(lacking) => lacking,
+        None => match system.version(programs).as_str() {
+            "" => system.setting().into(),
+            version => format!("{} [{version}]", system.setting()),
+        },
+    }
 }

@@ -17,7 +17,7 @@ const ADDRESSES: u32 = 100_000;
 /// Addresses whose learning is timed: so many that a switch cannot hide them in a queue.
 const LEARNED: u32 = 10_000;
 /// Part of what the generator can send that the search begins with.
-const RATE_PART: f64 = 0.9;
+const RATE_PART: f64 = 0.8;
 
 /// One round: addresses kept.
 pub(super) fn capacity(system: System, settings: &Settings) -> anyhow::Result<Sample> {

@@ -59,7 +59,13 @@ const RTT_ONE_CORE: &[Target] = &[
 const IDLE_CPU: &[Target] = &[target("CPU of an idle daemon with 16 ports, adaptive, % of a core", VSWITCH, None, 1.0)];
 const FDB_SCALE: &[Target] = &[
     target("FDB lookup with 1,000,000 entries against 1,000", LARGE, Some(SMALL), 2.0),
-    Target { what: "FDB with 1,000,000 entries, octets an entry", subject: LARGE, baseline: None, detail: Some(fdb_scale::OCTETS), bound: 16.0 },
+    Target {
+        what: "FDB with 1,000,000 entries, octets an entry",
+        subject: LARGE,
+        baseline: None,
+        detail: Some(fdb_scale::OCTETS),
+        bound: 16.0,
+    },
 ];
 
 /// How the hosts' attachment is called in names of scenarios, and for people.
@@ -72,19 +78,29 @@ const fn words(attachment: Attachment) -> (&'static str, &'static str) {
 }
 
 /// Every scenario, in the order in which they are run.
-pub(super) static TABLE: LazyLock<Vec<Description>> = LazyLock::new(|| [tcp(), frames(), switching(), round_trips(), rest()].into_iter().flatten().collect());
+pub(super) static TABLE: LazyLock<Vec<Description>> =
+    LazyLock::new(|| [tcp(), frames(), switching(), round_trips(), rest()].into_iter().flatten().collect());
 
 fn row(name: impl Into<String>, about: impl Into<String>, subjects: &'static [Subject], work: Work) -> Description {
     let (unit, better) = ("kframes/s", Higher);
-    Description { name: name.into(), about: about.into(), unit, better, subjects, targets: &[], load: Some(Load::OneWay), work, is_quick: false }
+    Description {
+        name: name.into(),
+        about: about.into(),
+        unit,
+        better,
+        subjects,
+        targets: &[],
+        load: Some(Load::OneWay),
+        work,
+        is_quick: false,
+    }
 }
 
 fn tcp() -> Vec<Description> {
     let mut rows = Vec::new();
-    for (attachment, subjects, targets) in [
-        (Tap, &[BARE, BRIDGE, VDE, VSWITCH] as &[Subject], TAP_TCP),
-        (Packet, &[BRIDGE, BARE, OVS, OVS_AFXDP, VSWITCH], PACKET_TCP),
-    ] {
+    for (attachment, subjects, targets) in
+        [(Tap, &[BARE, BRIDGE, VDE, VSWITCH] as &[Subject], TAP_TCP), (Packet, &[BRIDGE, BARE, OVS, OVS_AFXDP, VSWITCH], PACKET_TCP)]
+    {
         let (name, people) = words(attachment);
         for offload in [true, false] {
             for streams in [1, 4] {
@@ -130,7 +146,8 @@ fn frames() -> Vec<Description> {
         let about = format!("highest rate without loss (RFC 2544), {people}: 64 octets, and by size");
         rows.push(row(format!("{name}-rfc2544"), about, subjects, Work::Throughput { attachment }));
         for half_load in [false, true] {
-            let (suffix, load) = if half_load { ("half-load", "half of what the system forwards") } else { ("idle", "1000 frames per second") };
+            let (suffix, load) =
+                if half_load { ("half-load", "half of what the system forwards") } else { ("idle", "1000 frames per second") };
             rows.push(Description {
                 unit: "us p50",
                 better: Lower,
@@ -152,7 +169,12 @@ fn switching() -> Vec<Description> {
     vec![
         Description {
             unit: "addresses",
-            ..row("address-capacity", "addresses that the table keeps, of 100,000 asked for (RFC 2889), AF_PACKET on veth", switches, Work::AddressCapacity)
+            ..row(
+                "address-capacity",
+                "addresses that the table keeps, of 100,000 asked for (RFC 2889), AF_PACKET on veth",
+                switches,
+                Work::AddressCapacity,
+            )
         },
         Description {
             unit: "kaddresses/s",
@@ -160,15 +182,40 @@ fn switching() -> Vec<Description> {
         },
         Description {
             unit: "kcopies/s",
-            ..row("flood-broadcast", "broadcasts, in copies a second, by number of receivers: 2, 8, 32", FLOODED, Work::Flood { broadcast: true })
+            ..row(
+                "flood-broadcast",
+                "broadcasts, in copies a second, by number of receivers: 2, 8, 32",
+                FLOODED,
+                Work::Flood { broadcast: true },
+            )
         },
         Description {
             unit: "kcopies/s",
-            ..row("flood-unknown", "unknown unicast, in copies a second, by number of receivers: 2, 8, 32", FLOODED, Work::Flood { broadcast: false })
+            ..row(
+                "flood-unknown",
+                "unknown unicast, in copies a second, by number of receivers: 2, 8, 32",
+                FLOODED,
+                Work::Flood { broadcast: false },
+            )
         },
-        row("ports", "64-octet frames per second from one port to all others in turn, by number of ports: 2 to 64", SCALED, Work::Scaling { of: Dimension::Ports }),
-        row("macs", "64-octet frames per second to known addresses in turn, by their number: 10 to 1,000,000", SCALED, Work::Scaling { of: Dimension::Macs }),
-        row("vlans", "tagged 64-octet frames per second in VLANs in turn, by their number: 1 to 4000", SCALED, Work::Scaling { of: Dimension::Vlans }),
+        row(
+            "ports",
+            "64-octet frames per second from one port to all others in turn, by number of ports: 2 to 64",
+            SCALED,
+            Work::Scaling { of: Dimension::Ports },
+        ),
+        row(
+            "macs",
+            "64-octet frames per second to known addresses in turn, by their number: 10 to 1,000,000",
+            SCALED,
+            Work::Scaling { of: Dimension::Macs },
+        ),
+        row(
+            "vlans",
+            "tagged 64-octet frames per second in VLANs in turn, by their number: 1 to 4000",
+            SCALED,
+            Work::Scaling { of: Dimension::Vlans },
+        ),
     ]
 }
 
@@ -204,6 +251,13 @@ fn rest() -> Vec<Description> {
     vec![
         quiet("idle-cpu", "CPU time of a daemon with 16 ports and no traffic", "% of a core", IDLE, IDLE_CPU, Work::IdleCpu),
         quiet("idle-memory", "memory of a daemon with 16 ports and no traffic", "MiB", IDLE, &[], Work::IdleMemory),
-        quiet("fdb-scale", "lookups in address tables of 1,000 and 1,000,000 entries", "ns/lookup", &[SMALL, LARGE], FDB_SCALE, Work::FdbScale),
+        quiet(
+            "fdb-scale",
+            "lookups in address tables of 1,000 and 1,000,000 entries",
+            "ns/lookup",
+            &[SMALL, LARGE],
+            FDB_SCALE,
+            Work::FdbScale,
+        ),
     ]
 }

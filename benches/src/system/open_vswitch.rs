@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::{READY_MAX, Started, busy_core, idle_core};
+use super::{NotAvailable, READY_MAX, Started, busy_core, idle_core};
 use crate::cores::Cores;
 use crate::interrupt;
 use crate::lab::{self, Lab, Running};
@@ -18,8 +18,8 @@ use crate::topology::{Hosts, PortAt, Topology, veths};
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 /// Addresses that a bridge keeps at most, whatever is asked for (`ovs-vswitchd.conf.db(5)`, `mac-table-size`).
 const ADDRESSES_MAX: u32 = 1_000_000;
-/// Memory for DPDK, in MiB.
-const DPDK_MIB: u64 = 1024;
+/// Memory for DPDK, in MiB: two pools of 262,144 mbufs, which it makes as a port gets its final number of queues.
+const DPDK_MIB: u64 = 2048;
 
 /// What the ports are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,7 @@ pub(super) fn daemon(datapath: Datapath) -> Option<PathBuf> {
 /// What is not installed.
 pub(super) fn missing(datapath: Datapath) -> Vec<String> {
     let package = if datapath == Datapath::Dpdk { "openvswitch-switch-dpdk" } else { "openvswitch-switch" };
-    let programs =
-        [("ovsdb-tool", "openvswitch-common"), ("ovsdb-server", "openvswitch-common"), ("ovs-vsctl", "openvswitch-switch")];
+    let programs = [("ovsdb-tool", "openvswitch-common"), ("ovsdb-server", "openvswitch-common"), ("ovs-vsctl", "openvswitch-switch")];
     let mut missing = lab::missing(&programs);
     if datapath == Datapath::Xdp {
         missing.extend(lab::missing(&[("ethtool", "ethtool")]));
@@ -66,18 +65,18 @@ pub(super) fn missing(datapath: Datapath) -> Vec<String> {
     missing
 }
 
-/// How DPDK gets its memory: from huge pages where so much is free, else from ordinary ones.
-pub(super) fn dpdk_memory() -> String {
+/// How DPDK gets `mib` MiB of memory: from huge pages where so much is free, else from ordinary ones.
+pub(super) fn dpdk_memory(mib: u64) -> String {
     let read = |name: &str| {
         let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok());
         value.unwrap_or(0)
     };
-    if read("HugePages_Free:") * read("Hugepagesize:") / 1024 >= DPDK_MIB {
-        format!("--in-memory -m {DPDK_MIB}")
+    if read("HugePages_Free:") * read("Hugepagesize:") / 1024 >= mib {
+        format!("--in-memory -m {mib}")
     } else {
         // The second is what the first implies, and keeps ovs-vswitchd from adding an --in-memory that does not go with it.
-        format!("--no-huge --legacy-mem -m {DPDK_MIB}")
+        format!("--no-huge --legacy-mem -m {mib}")
     }
 }
 
@@ -132,7 +131,7 @@ pub(super) fn start(lab: &Lab, topology: &Topology, cores: Cores, datapath: Data
     if datapath == Datapath::Dpdk {
         options.push("other_config:dpdk-init=true".into());
         options.push(format!("other_config:dpdk-lcore-mask={:#x}", 1u128 << idle_core(cores)));
-        options.push(format!("other_config:dpdk-extra=\"--no-pci {}\"", dpdk_memory()));
+        options.push(format!("other_config:dpdk-extra=\"--no-pci {}\"", dpdk_memory(DPDK_MIB)));
     }
     database.vsctl(&[["--no-wait", "set", "Open_vSwitch", "."].map(Into::into).as_slice(), &options].concat())?;
 
@@ -161,11 +160,11 @@ pub(super) fn start(lab: &Lab, topology: &Topology, cores: Cores, datapath: Data
         arguments.extend(format!("-- add-port br0 {name}{kind}").split(' ').map(str::to_owned));
     }
     let log = || fs::read_to_string(lab.path("vs.log")).unwrap_or_default();
-    database.vsctl(&arguments).with_context(|| warnings(&log()))?;
     let kinds = database.vsctl(&["get", "Open_vSwitch", ".", "iface_types"].map(Into::into))?;
     if datapath == Datapath::Xdp && !kinds.contains("afxdp") {
-        bail!("not available: this ovs-vswitchd was built without AF_XDP");
+        return Err(NotAvailable("this ovs-vswitchd was built without AF_XDP".into()).into());
     }
+    database.vsctl(&arguments).with_context(|| warnings(&log()))?;
     for port in 0..topology.ports {
         let error = database.vsctl(&["get", "Interface", &name(port), "error"].map(Into::into))?;
         if error.trim() != "[]" {

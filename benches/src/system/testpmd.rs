@@ -8,13 +8,16 @@ use crate::cores::Cores;
 use crate::lab::{Lab, Running};
 use crate::topology::{PortAt, Topology};
 
+/// Memory for DPDK, in MiB.
+const DPDK_MIB: u64 = 512;
+
 pub(super) fn start(lab: &Lab, topology: &Topology, cores: Cores) -> anyhow::Result<Started> {
     if topology.ports != 2 {
         bail!("testpmd joins two ports in io mode, not {}", topology.ports);
     }
     let sockets = [lab.path("vhost0.sock"), lab.path("vhost1.sock")];
     let mut arguments = vec![format!("--lcores=0@{},1@{}", idle_core(cores), busy_core(cores)), "--no-pci".into()];
-    arguments.extend(dpdk_memory().split(' ').map(Into::into));
+    arguments.extend(dpdk_memory(DPDK_MIB).split(' ').map(Into::into));
     for (number, socket) in sockets.iter().enumerate() {
         arguments.extend(["--vdev".into(), format!("net_vhost{number},iface={},queues=1", socket.display())]);
     }

@@ -8,7 +8,7 @@ use proto::api::{FlushFdb, FlushFdbReply};
 use proto::client::Client;
 use proto::config::{Config, DaemonConfig, PollMode, PortConfig, PortKind, SwitchConfig};
 
-use super::{Programs, READY_MAX, Started, System};
+use super::{NotAvailable, Programs, READY_MAX, Started, System};
 use crate::cores::Cores;
 use crate::interrupt;
 use crate::lab::{Lab, Running};
@@ -28,7 +28,7 @@ pub(super) fn start(system: System, programs: &Programs, lab: &Lab, topology: &T
             let nic = |i| PortConfig { kind: PortKind::Nic, interface: Some(format!("p{i}")), ..PortConfig::new(SWITCH) };
             (0..topology.ports).map(|i| (format!("p{i}"), nic(i))).collect()
         }
-        Attachment::VhostUser => bail!("not available: this vswitchd has no vhost-user ports"),
+        Attachment::VhostUser => return Err(NotAvailable("this vswitchd has no vhost-user ports".into()).into()),
     };
     // Room for each address to have a free slot beside it, but not less than by default.
     let fdb_size = (topology.addresses * 2).max(SwitchConfig::default().fdb_size);
