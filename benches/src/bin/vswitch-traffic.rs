@@ -14,8 +14,9 @@ use serde::Serialize;
 
 /// Sends numbered UDP frames and counts what arrives: loss, duplicates, reordering, damage, rate and latency.
 ///
-/// An ENDPOINT is packet:[NETNS/]INTERFACE (an AF_PACKET socket on an interface that is there) or tap:[NETNS/]INTERFACE (a TAP
-/// that is made for the run, to be attached to a switch meanwhile).
+/// An ENDPOINT is packet:[NETNS/]INTERFACE (an AF_PACKET socket on an interface that is there), tap:[NETNS/]INTERFACE (a TAP
+/// that is made for the run, to be attached to a switch meanwhile) or vhost-user:SOCKET (the virtual machine's side of a
+/// vhost-user port whose socket the switch has made).
 ///
 /// The run begins when frames pass. It fails when nothing passes, or when the generator and not what is between was the limit.
 #[derive(Debug, Parser)]

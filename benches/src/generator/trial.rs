@@ -230,7 +230,7 @@ impl<C: Clock + Sync> Shared<'_, C> {
         let mut number = 0;
         let mut active: Vec<(Option<Sender<'_>>, Sink<'_>, Option<Sent>)> = Vec::new();
         for Station { endpoint, sends } in &mut stations {
-            let Endpoint { name, rx, tx, hold_back } = &mut **endpoint;
+            let Endpoint { name, rx, tx, hold_back, .. } = &mut **endpoint;
             let sender = sends.as_ref().and(parts.next()).map(|parts| {
                 number += 1;
                 Sender::new((name, tx.as_mut(), *hold_back), &self.traffics[first_stream + number - 1], loads[number - 1], parts)
