@@ -3,6 +3,7 @@
 //! Ports are stations of the generator, the client first. With three cores or more the client has a thread on its core and
 //! all servers have one on theirs; with two, one thread serves all and the switch has the other core.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -126,6 +127,20 @@ impl Testbed {
         &self.switch
     }
 
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        self.lab.directory()
+    }
+
+    /// Makes the switch forget all addresses.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot.
+    pub fn forget(&self) -> anyhow::Result<()> {
+        self.switch.forget(&self.lab)
+    }
+
     /// The ports, to be used at will; the client's first.
     pub fn hosts(&mut self) -> &mut [Host] {
         &mut self.hosts
@@ -191,7 +206,8 @@ impl Testbed {
     /// When they do not, in any of some tries.
     pub fn check(&mut self, streams: &Streams) -> anyhow::Result<()> {
         self.wait_until_it_forwards(streams)?;
-        let load = Load { frames: Some(CHECKED), ..Load::at(Rate::PerSecond(EASY_RATE)) };
+        // Easy for the receivers too: each copy is work.
+        let load = Load { frames: Some(CHECKED / streams.copies), ..Load::at(Rate::PerSecond(EASY_RATE / streams.copies as f64)) };
         let trial = Trial { drain: Duration::from_millis(300), ..Trial::default() };
         let mut wrong = None;
         for _ in 0..CHECKS_MAX {
@@ -242,7 +258,12 @@ impl Testbed {
         Ok(counted)
     }
 
-    fn count(&mut self, streams: &Streams, span: Duration) -> anyhow::Result<Counted> {
+    /// As [`Testbed::saturate`], without judging what was counted.
+    ///
+    /// # Errors
+    ///
+    /// When the generator, the switch or the counting fails.
+    pub fn count(&mut self, streams: &Streams, span: Duration) -> anyhow::Result<Counted> {
         let pid = self.switch.pid();
         let is_netdev = self.switch.ports().iter().all(|port| matches!(port, PortAt::Netdev(_)));
         let trial = if is_netdev {

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use benches::bare_loop::Fault;
 use benches::cores::{self, Cores};
-use benches::generator::{self, Arrivals, Endpoint, Load, Macs, Rate, Sizes, Station, Thread, Traffic, Trial};
+use benches::generator::{Arrivals, Load, Macs, Rate, Sizes, Traffic, Trial};
 use benches::lab::{self, Lab};
 use benches::machine::Machine;
 use benches::report::Report;
 use benches::runner::{self, Plan};
-use benches::scenario::frame_rate::{self, Counted};
 use benches::scenario::{Scenario, Settings};
 use benches::system::{self, Programs, System};
+use benches::testbed::{Counted, Streams, Testbed};
 
 const BENCH: &str = env!("CARGO_BIN_EXE_vswitch-bench");
 /// How long a condition may take to come true.
@@ -37,13 +37,19 @@ fn programs() -> Programs {
     Programs { bench: BENCH.into(), vswitchd: PathBuf::from("/nonexistent/vswitchd") }
 }
 
-/// Frames through a bare loop that is as bad as `fault` says.
-fn through(fault: Fault) -> Counted {
-    let cores = Cores::plan(cores::Load::OneWay);
+/// A bare loop that is as bad as `fault` says, with the generator at its ports.
+fn faulty(fault: Fault, cores: Cores) -> Testbed {
     let lab = Lab::new().unwrap();
-    let mut switch = system::start_faulty(&programs(), &lab, cores, fault).unwrap();
-    let mut generator = frame_rate::prepare(&lab).unwrap();
-    frame_rate::saturate(&lab, &mut switch, &mut generator, cores.client, Duration::from_millis(500)).unwrap()
+    let switch = system::start_faulty(&programs(), &lab, cores, fault).unwrap();
+    Testbed::around(System::Bare, lab, switch, cores).unwrap()
+}
+
+/// Frames through such a loop at saturation.
+fn through(fault: Fault) -> Counted {
+    let mut bed = faulty(fault, Cores::plan(cores::Load::OneWay));
+    let streams = Streams::one_way(Traffic::between(Macs::clients(1), Macs::servers(1)));
+    bed.wait_until_it_forwards(&streams).unwrap();
+    bed.count(&streams, Duration::from_millis(500)).unwrap()
 }
 
 /// A microsecond more per frame shows as a microsecond more of CPU time per frame. (In frames per second it shows too, but
@@ -84,15 +90,13 @@ fn each_lost_frame_is_found_by_its_number() {
         return;
     }
     const FRAMES: u64 = 10_000;
-    let lab = Lab::new().unwrap();
-    let _loop = system::start_faulty(&programs(), &lab, Cores::default(), Fault { delay: Duration::ZERO, drop_every: 100 }).unwrap();
-    let mut client = frame_rate::prepare(&lab).unwrap();
-    let mut server = Endpoint::packet(lab.server.handle(), system::SERVER_IF).unwrap();
+    let mut bed = faulty(Fault { delay: Duration::ZERO, drop_every: 100 }, Cores::default());
     let traffic = Traffic { sizes: Sizes::imix(), ..Traffic::between(Macs::clients(100), Macs::servers(7)) };
+    let streams = Streams::one_way(traffic);
+    bed.wait_until_it_forwards(&streams).unwrap();
     let load = Load { frames: Some(FRAMES), ..Load::at(Rate::PerSecond(20_000.0)) };
-    let stations = vec![Station::sending(&mut client, traffic, load), Station::receiving(&mut server)];
     let trial = Trial { span: DEADLINE, ..Trial::default() };
-    let delivery = generator::run(vec![Thread::of(stations).sleeping()], &trial).unwrap().delivery(0, 1).unwrap();
+    let delivery = bed.run(&streams, load, true, &trial).unwrap().delivery(0, 1).unwrap();
     // The loop counts all frames, those of others too; a late sender sends fewer.
     let lost = delivery.sent.accepted / 100;
     assert!((lost - 1..=lost + 1).contains(&delivery.lost), "{delivery:?}");
@@ -109,7 +113,7 @@ fn a_system_that_does_not_start_gets_no_figure() {
         return;
     }
     let plan = Plan {
-        scenarios: vec![Scenario::Tap64],
+        scenarios: vec![Scenario::named("tap-64").unwrap()],
         systems: vec![System::Vswitch],
         rounds: 2,
         settings: Settings { span: Duration::from_millis(100), programs: programs(), cores: None },
@@ -118,6 +122,7 @@ fn a_system_that_does_not_start_gets_no_figure() {
         command: Vec::new(),
         machine: Machine::here(Path::new("/nonexistent/vswitchd")),
         systems: [].into(),
+        configurations: Vec::new(),
         seconds: 0.1,
         scenarios: Vec::new(),
     };
