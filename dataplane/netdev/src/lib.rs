@@ -27,6 +27,7 @@ pub mod stable_mac;
 mod sys;
 pub mod tap;
 mod vectored;
+pub mod vhost_user;
 
 pub use clock::MonotonicClock;
 pub use error::Error;
