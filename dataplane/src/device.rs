@@ -74,20 +74,23 @@ pub struct Capabilities {
     pub tso4: bool,
     /// Cuts TCP over IPv6.
     pub tso6: bool,
+    /// Cuts TCP that carries congestion window reduced (RFC 3168).
+    pub ecn: bool,
     /// Cuts UDP into datagrams.
     pub uso: bool,
 }
 
 impl Capabilities {
     /// Everything.
-    pub const ALL: Capabilities = Capabilities { checksum: true, tso4: true, tso6: true, uso: true };
+    pub const ALL: Capabilities = Capabilities { checksum: true, tso4: true, tso6: true, ecn: true, uso: true };
     /// Nothing: each frame must be complete.
-    pub const NONE: Capabilities = Capabilities { checksum: false, tso4: false, tso6: false, uso: false };
+    pub const NONE: Capabilities = Capabilities { checksum: false, tso4: false, tso6: false, ecn: false, uso: false };
 
     /// Whether the device can take a frame with this work left to do.
     #[inline]
     pub fn cover(&self, offload: &Offload) -> bool {
         (self.checksum || !offload.needs_checksum())
+            && (self.ecn || offload.gso_type & virtio_net::GSO_ECN == 0)
             && match offload.gso_kind() {
                 virtio_net::GSO_NONE => true,
                 virtio_net::GSO_TCPV4 => self.tso4,
