@@ -10,6 +10,7 @@
 //! - `ring`: the split virtqueue.
 //! - `slot`, `lock`: how a ring comes to a worker and away from it.
 //! - `rx`, `tx`, `wakeup`: the queues.
+//! - [`frontend`]: the other side, for traffic generators and tests.
 //!
 //! The VM and its VMM are not trusted. A frame that is not valid is dropped with its reason; a ring that is not valid, and
 //! a frontend that does not keep to the protocol, take the link of this port down with a text that says why
@@ -18,6 +19,7 @@
 mod backend;
 mod device;
 pub mod features;
+pub mod frontend;
 mod lock;
 mod memory;
 mod ring;
