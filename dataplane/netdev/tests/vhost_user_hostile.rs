@@ -433,7 +433,9 @@ fn rings_that_cannot_be_are_refused() {
         ("outside of the VM's memory", |h| {
             h.protocol.set_vring_addr(TX, &VringConfigData { used_ring_addr: 0x1000, ..Hostile::addresses(TX) })
         }),
-        ("does not keep to the protocol", |h| h.protocol.set_vring_addr(TX, &VringConfigData { avail_ring_addr: USER + 0x5001, ..Hostile::addresses(TX) })),
+        ("does not keep to the protocol", |h| {
+            h.protocol.set_vring_addr(TX, &VringConfigData { avail_ring_addr: USER + 0x5001, ..Hostile::addresses(TX) })
+        }),
         // A ring of another size in the same place does not fit any more.
         ("outside of the VM's memory", |h| {
             h.protocol.set_vring_addr(TX, &VringConfigData { desc_table_addr: USER + MEMORY - 256, ..Hostile::addresses(TX) })?;

@@ -19,7 +19,7 @@ use super::memory::{MemTable, Octets, copy_from, prefetch};
 
 /// Descriptors of a ring at most (clause 2.7).
 pub(super) const SIZE_MAX: u16 = 1 << 15;
-/// Descriptors of one chain at most; the largest ring of QEMU (`VIRTQUEUE_MAX_SIZE`).
+/// Descriptors of one table that a chain visits at most; the largest ring of QEMU (`VIRTQUEUE_MAX_SIZE`).
 const CHAIN_MAX: usize = 1024;
 /// Runs of octets that [`Chains`] holds.
 const RUNS_MAX: usize = 2 * CHAIN_MAX;
@@ -367,29 +367,34 @@ impl Ring {
     /// Follows a chain from its first descriptor; returns its octets.
     #[inline(never)]
     fn gather_chain(&self, first: Descriptor, chains: &mut Chains) -> Result<u32, BadChain> {
-        let mut descriptor = first;
-        // The table that indices of `next` are of.
-        let mut indirect = None;
-        let mut entries = usize::from(self.size).min(CHAIN_MAX);
-        if first.flags & INDIRECT != 0 {
-            let len = first.len as usize;
-            // Clauses 2.7.5.3.1 and 2.7.5.3.2.
-            if !self.features.indirect || first.flags & NEXT != 0 || len == 0 || !len.is_multiple_of(DESCRIPTOR_LEN) {
-                return Err(BadChain);
-            }
-            entries = len / DESCRIPTOR_LEN;
-            if entries > CHAIN_MAX {
-                return Err(BadChain);
-            }
-            let table = self.memory.octets(first.address, first.len).ok_or(BadChain)?;
-            descriptor = table_entry(table, 0);
-            indirect = Some(table);
-        }
         let writable = self.direction == Direction::ToGuest;
+        let mut descriptor = first;
+        // The indirect table that `next` is an index of, and the entries of the present table.
+        let mut indirect = None;
+        let mut entries = usize::from(self.size);
+        let mut visited = 0;
         let mut len = 0u32;
-        // A chain that visits more descriptors than there are goes round in a circle.
-        for _ in 0..entries {
-            if descriptor.flags & INDIRECT != 0 || (descriptor.flags & WRITE != 0) != writable {
+        loop {
+            // A chain that visits more descriptors than there are goes round in a circle.
+            if visited == entries.min(CHAIN_MAX) {
+                return Err(BadChain);
+            }
+            visited += 1;
+            if descriptor.flags & INDIRECT != 0 {
+                // Clauses 2.7.5.3.1 and 2.7.5.3.2: one table, as the last of the ring's own descriptors.
+                let table_len = descriptor.len as usize;
+                let allowed = self.features.indirect && indirect.is_none() && descriptor.flags & NEXT == 0;
+                if !allowed || table_len == 0 || !table_len.is_multiple_of(DESCRIPTOR_LEN) {
+                    return Err(BadChain);
+                }
+                let table = self.memory.octets(descriptor.address, descriptor.len).ok_or(BadChain)?;
+                entries = table_len / DESCRIPTOR_LEN;
+                visited = 0;
+                indirect = Some(table);
+                descriptor = table_entry(table, 0);
+                continue;
+            }
+            if (descriptor.flags & WRITE != 0) != writable {
                 return Err(BadChain);
             }
             len = len.checked_add(descriptor.len).ok_or(BadChain)?;
@@ -403,7 +408,6 @@ impl Ring {
                 _ => return Err(BadChain),
             };
         }
-        Err(BadChain)
     }
 
     /// Adds the octets of a descriptor, which may lie in several regions.
@@ -511,3 +515,6 @@ fn signal(call: &File) {
     // It fails only when the counter is full: then the VM has not looked for 2^64 signals and will.
     let _ = rustix::io::write(call, &1u64.to_ne_bytes());
 }
+
+#[cfg(test)]
+mod tests;
