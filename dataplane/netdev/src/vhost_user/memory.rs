@@ -146,7 +146,7 @@ impl Region {
 
 /// Where a region is in the VM and here, for the translation of addresses.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+pub(super) struct Span {
     guest: u64,
     len: u64,
     host: NonNull<u8>,
@@ -199,6 +199,29 @@ impl MemTable {
     pub(super) fn octets(&self, guest: u64, len: u32) -> Option<Octets<'_>> {
         let octets = self.octets_to_end(guest)?;
         octets.get(..len as usize)
+    }
+
+    /// A region to begin with in [`MemTable::octets_near`].
+    #[inline(always)]
+    pub(super) fn first_span(&self) -> Span {
+        self.spans.first().copied().unwrap_or(Span { guest: 0, len: 0, host: NonNull::dangling() })
+    }
+
+    /// As [`MemTable::octets`], looking into the region `span` first, which becomes the one where they were found. It must be
+    /// one of this table.
+    #[inline(always)]
+    pub(super) fn octets_near(&self, span: &mut Span, guest: u64, len: u32) -> Option<Octets<'_>> {
+        if guest.wrapping_sub(span.guest) >= span.len {
+            *span = self.spans.iter().copied().find(|span| guest.wrapping_sub(span.guest) < span.len)?;
+        }
+        let offset = guest.wrapping_sub(span.guest);
+        if u64::from(len) > span.len - offset {
+            return None;
+        }
+        // SAFETY: the offset is less than the length of the region, which begins at `host`.
+        let start = unsafe { span.host.add(offset as usize) };
+        // SAFETY: as in `octets_to_end`, and the length was compared with what remains of the region.
+        Some(unsafe { std::slice::from_raw_parts(start.as_ptr().cast(), len as usize) })
     }
 
     /// The octets from an address of the VM to the end of its region.

@@ -115,20 +115,29 @@ impl Descriptor {
 /// One chain of descriptors: a buffer of the VM.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
+    /// Its octets where they lie in one run.
+    whole: Octets<'static>,
     /// The first descriptor, by which it is given back.
     pub(super) id: u16,
-    /// It cannot be used, and has no runs.
+    /// It cannot be used, and has no octets.
     pub(super) bad: bool,
-    /// Octets.
-    pub(super) len: u32,
+    /// Where its runs are, if they are several.
     first: u16,
     end: u16,
+    /// Octets.
+    pub(super) len: u32,
 }
 
-/// Chains that were taken from a ring. To be cleared before the lock of the ring is given up.
+impl Chain {
+    const NONE: Chain = Chain { whole: &[], id: 0, bad: true, first: 0, end: 0, len: 0 };
+}
+
+/// Chains that were taken from a ring. To be cleared before the lock of the ring is given up, as their octets live only as
+/// long as it is held.
 pub(super) struct Chains {
-    chains: Vec<Chain>,
-    /// They live as long as the ring they came from is locked.
+    chains: Box<[Chain]>,
+    len: usize,
+    /// The octets of chains in several runs.
     runs: Vec<Octets<'static>>,
 }
 
@@ -137,38 +146,52 @@ struct BadChain;
 
 impl Chains {
     pub(super) fn new() -> Chains {
-        Chains { chains: Vec::with_capacity(RUNS_MAX), runs: Vec::with_capacity(RUNS_MAX) }
+        Chains { chains: vec![Chain::NONE; RUNS_MAX].into(), len: 0, runs: Vec::with_capacity(RUNS_MAX) }
     }
 
     #[inline]
     pub(super) fn clear(&mut self) {
-        self.chains.clear();
+        self.len = 0;
         self.runs.clear();
     }
 
     /// The chains in the order of the ring.
     #[inline]
     pub(super) fn all(&self) -> &[Chain] {
-        &self.chains
+        &self.chains[..self.len]
     }
 
-    /// The octets of chains that follow each other.
-    #[inline]
-    pub(super) fn octets(&self, first: &Chain, last: &Chain) -> &[Octets<'_>] {
-        &self.runs[usize::from(first.first)..usize::from(last.end)]
-    }
-
+    /// The octets of one of [`Chains::all`]; empty if they are in several runs.
     #[inline(always)]
-    fn push(&mut self, octets: Octets<'_>) -> Result<(), BadChain> {
+    pub(super) fn whole<'c>(&'c self, chain: &'c Chain) -> Octets<'c> {
+        chain.whole
+    }
+
+    /// The octets of one of [`Chains::all`].
+    #[inline]
+    pub(super) fn runs<'c>(&'c self, chain: &'c Chain) -> &'c [Octets<'c>] {
+        if chain.first == chain.end {
+            std::slice::from_ref(&chain.whole)
+        } else {
+            &self.runs[usize::from(chain.first)..usize::from(chain.end)]
+        }
+    }
+
+    fn push_run(&mut self, octets: Octets<'_>) -> Result<(), BadChain> {
         if self.runs.len() == RUNS_MAX {
             return Err(BadChain);
         }
-        // SAFETY: the octets lie in the memory of a ring whose lock the caller has; `Chains` are cleared before it is given
-        // up, and lend the octets only for as long as they are themselves borrowed.
-        let octets: Octets<'static> = unsafe { &*std::ptr::from_ref(octets) };
-        self.runs.push(octets);
+        self.runs.push(outlive(octets));
         Ok(())
     }
+}
+
+/// The same octets for as long as the lock of their ring is held.
+#[inline(always)]
+fn outlive(octets: Octets<'_>) -> Octets<'static> {
+    // SAFETY: the octets lie in the memory of a ring whose lock the caller has. They are kept in `Chains`, which are cleared
+    // before the lock is given up, and which lend them only for as long as they are themselves borrowed.
+    unsafe { &*std::ptr::from_ref(octets) }
 }
 
 /// A virtqueue that runs.
@@ -330,38 +353,48 @@ impl Ring {
     #[inline]
     pub(super) fn gather(&self, skip: u16, count: u16, chains: &mut Chains) -> Result<(), Fault> {
         let wanted = if self.direction == Direction::ToGuest { WRITE } else { 0 };
-        for i in 0..count {
-            let at = self.next_available.wrapping_add(skip).wrapping_add(i) & self.mask();
-            let id = u16::from_le(self.available_word(2 + usize::from(at)).load(Ordering::Relaxed));
+        // Buffers of a burst mostly lie in the same region.
+        let mut span = self.memory.first_span();
+        let start = self.next_available.wrapping_add(skip);
+        let end = (chains.len + usize::from(count)).min(chains.chains.len());
+        for at in chains.len..end {
+            let n = start.wrapping_add((at - chains.len) as u16);
+            let id = u16::from_le(self.available_word(2 + usize::from(n & self.mask())).load(Ordering::Relaxed));
             if id >= self.size {
+                chains.len = at;
                 return Err(Fault::Head);
             }
-            let (before, was_empty) = (chains.runs.len(), chains.chains.is_empty());
             let descriptor = self.descriptor(id);
             let plain = descriptor.flags & (NEXT | INDIRECT | WRITE) == wanted;
-            let octets = if plain { self.memory.octets(descriptor.address, descriptor.len) } else { None };
-            let gathered = match octets {
-                Some(octets) => {
-                    prefetch(octets);
-                    chains.push(octets).map(|()| descriptor.len)
-                }
-                None => self.gather_chain(descriptor, chains),
+            if plain && let Some(octets) = self.memory.octets_near(&mut span, descriptor.address, descriptor.len) {
+                prefetch(octets);
+                chains.chains[at] = Chain { whole: outlive(octets), id, bad: false, first: 0, end: 0, len: descriptor.len };
+                continue;
+            }
+            let Some(chain) = self.gather_runs(id, descriptor, at == 0, chains) else {
+                chains.len = at;
+                return Ok(());
             };
-            let first = before as u16;
-            match gathered {
-                Ok(len) => chains.chains.push(Chain { id, bad: false, len, first, end: chains.runs.len() as u16 }),
-                // It may only not fit behind the others.
-                Err(BadChain) if !was_empty && chains.runs.len() == RUNS_MAX => {
-                    chains.runs.truncate(before);
-                    break;
-                }
-                Err(BadChain) => {
-                    chains.runs.truncate(before);
-                    chains.chains.push(Chain { id, bad: true, len: 0, first, end: first });
-                }
+            chains.chains[at] = chain;
+        }
+        chains.len = end;
+        Ok(())
+    }
+
+    /// A chain that is not one plain descriptor in one region. `None` if it does not fit behind the others.
+    #[inline(never)]
+    fn gather_runs(&self, id: u16, descriptor: Descriptor, is_first: bool, chains: &mut Chains) -> Option<Chain> {
+        let first = chains.runs.len();
+        match self.gather_chain(descriptor, chains) {
+            // A chain without any octet.
+            Ok(len) if chains.runs.len() == first => Some(Chain { id, bad: false, len, ..Chain::NONE }),
+            Ok(len) => Some(Chain { whole: &[], id, bad: false, first: first as u16, end: chains.runs.len() as u16, len }),
+            Err(BadChain) => {
+                let full = chains.runs.len() == RUNS_MAX;
+                chains.runs.truncate(first);
+                (is_first || !full).then_some(Chain { id, ..Chain::NONE })
             }
         }
-        Ok(())
     }
 
     /// Follows a chain from its first descriptor; returns its octets.
@@ -417,7 +450,7 @@ impl Ring {
             let octets = self.memory.octets_to_end(address).ok_or(BadChain)?;
             let octets = &octets[..octets.len().min(left)];
             prefetch(octets);
-            chains.push(octets)?;
+            chains.push_run(octets)?;
             left -= octets.len();
             address = address.checked_add(octets.len() as u64).ok_or(BadChain)?;
         }
