@@ -6,13 +6,13 @@ mod lab;
 use dataplane::device::Capabilities;
 use dataplane::memory::{MemoryDevice, MemoryFrame};
 use dataplane::snapshot::{PortId, PriorityTags, VlanPolicy};
-use lab::{Lab, access, all_vlans, frame, mac, tagged, trunk, tunnel};
+use lab::{Lab, access, frame, mac, tagged, trunk, tunnel};
 use proptest::prelude::*;
 use wire::{MacAddr, Offload, Tag, Tpid};
 
 fn policy() -> impl Strategy<Value = VlanPolicy> {
     prop_oneof![
-        Just(all_vlans()),
+        Just(VlanPolicy::all_vlans()),
         (1u16..4).prop_map(access),
         Just(trunk("1-3", None)),
         Just(trunk("2,3", Some(1))),
