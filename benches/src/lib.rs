@@ -12,6 +12,7 @@
 //! reported as failed with the reason, and no figure of it is printed.
 
 pub mod bare_loop;
+pub mod comparison;
 pub mod cores;
 pub mod cpu_time;
 pub mod generator;
@@ -20,6 +21,7 @@ pub mod interrupt;
 pub mod lab;
 pub mod machine;
 pub mod memory;
+pub mod plot;
 pub mod report;
 pub mod runner;
 pub mod scenario;
@@ -27,3 +29,4 @@ pub mod stats;
 pub mod system;
 pub mod testbed;
 pub mod topology;
+pub mod workload;

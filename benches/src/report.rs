@@ -1,16 +1,25 @@
-//! The results: as JSON with every round, as a table on the terminal, as Markdown.
+//! The results: as JSON with every round, as a table on the terminal, as Markdown, with plots.
 //!
 //! A subject that failed in any round has no summary, so no figure of it can be printed.
 
+mod plots;
+
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
 
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use serde::{Deserialize, Serialize};
 
+use crate::comparison::Comparison;
 use crate::cores::Cores;
 use crate::machine::Machine;
 use crate::scenario::{Better, Sample, Scenario, Subject, Target};
 use crate::stats::{Summary, ratios};
+
+pub use plots::Plot;
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -109,8 +118,8 @@ impl SubjectResult {
         (self.failure.is_none() && !self.rounds.is_empty()).then(|| self.rounds.iter().map(|round| round.sample.value).collect())
     }
 
-    /// Median and range of a detail that every round has.
-    fn detail(&self, name: &str) -> Option<Summary> {
+    /// Median and range of a detail that every round has; none when one failed.
+    pub fn detail(&self, name: &str) -> Option<Summary> {
         self.values()?;
         let values: Option<Vec<f64>> = self.rounds.iter().map(|round| round.sample.details.get(name).copied()).collect();
         Summary::of(&values?)
@@ -160,6 +169,40 @@ impl ScenarioResult {
 }
 
 impl Report {
+    /// Reads the JSON of an earlier run.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or is not such JSON.
+    pub fn read(path: &Path) -> anyhow::Result<Report> {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{}: not the results of this version of vswitch-bench", path.display()))
+    }
+
+    /// Writes everything into `directory`: `report.json`, `report.md` and the plots that it shows, one SVG file each.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub fn write(&self, directory: &Path, comparison: Option<&Comparison>) -> anyhow::Result<()> {
+        let write = |name: &str, text: &str| {
+            let path = directory.join(name);
+            fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+        };
+        fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+        write("report.json", &serde_json::to_string_pretty(self).context("write the JSON")?)?;
+        let mut page = format!("# Benchmarks of the vswitch\n\n{}", self.markdown());
+        if let Some(comparison) = comparison {
+            page += &format!("\n## Changes\n\n{}", comparison.markdown());
+        }
+        page += "\n## Plots\n";
+        for Plot { file, title, svg } in self.plots() {
+            write(&file, &svg)?;
+            page += &format!("\n![{title}]({file})\n");
+        }
+        write("report.md", &page)
+    }
+
     /// The results as tables of plain text.
     pub fn text(&self) -> String {
         let mut text = format!("\n{}", self.table(presets::UTF8_FULL_CONDENSED));
@@ -301,7 +344,7 @@ fn range_text(summary: &Summary, factor: &str) -> String {
 }
 
 /// Three digits that count, without exponent.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
         v if v >= 100.0 => 0,
@@ -324,17 +367,18 @@ pub fn warn(text: &str) {
     eprintln!("warning: {text}");
 }
 
+/// Reports to test with.
 #[cfg(test)]
-mod tests {
+pub(crate) mod test {
     use super::*;
     use crate::system::System;
 
-    fn subject(system: System, values: &[f64], failure: Option<&str>) -> SubjectResult {
+    pub(crate) fn subject(system: System, values: &[f64], failure: Option<&str>) -> SubjectResult {
         let rounds = values.iter().enumerate().map(|(i, value)| Round { round: i as u32 + 1, sample: Sample::new(*value) }).collect();
         SubjectResult { rounds, failure: failure.map(Into::into), ..SubjectResult::new(Subject::System(system)) }
     }
 
-    fn report(subjects: Vec<SubjectResult>) -> Report {
+    pub(crate) fn report(subjects: Vec<SubjectResult>) -> Report {
         Report {
             command: vec!["bench".into()],
             machine: Machine::here(std::path::Path::new("/nonexistent")),
@@ -344,6 +388,13 @@ mod tests {
             scenarios: vec![ScenarioResult::new(Scenario::named("tap-tcp").unwrap(), None, subjects)],
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test::{report, subject};
+    use super::*;
+    use crate::system::System;
 
     #[test]
     fn what_failed_shows_no_figure() {

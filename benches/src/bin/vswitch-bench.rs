@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use benches::bare_loop::{self, Fault, PortAt};
+use benches::comparison::Comparison;
 use benches::cores::Cores;
 use benches::machine::Machine;
 use benches::report::{Report, SubjectResult, warn};
@@ -44,6 +45,15 @@ struct Cli {
     /// Write everything, with every round, to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write report.json, report.md and a plot (SVG) of each figure into this directory
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Show what changed since the run whose JSON this is
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Measure nothing: take the results of the run whose JSON this is
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "only", "systems", "rounds", "seconds", "vswitchd", "cores"])]
+    results: Option<PathBuf>,
     /// Print the results as Markdown instead of tables for a terminal
     #[arg(long)]
     markdown: bool,
@@ -87,7 +97,7 @@ fn main() -> ExitCode {
             list();
             Ok(ExitCode::SUCCESS)
         }
-        None => measure(&cli),
+        None => measure_and_report(&cli),
     };
     result.unwrap_or_else(|error| {
         warn(&format!("{error:#}"));
@@ -106,7 +116,36 @@ fn list() {
 
 /// Succeeds when every figure that was asked for is there, whether targets are reached or not.
 #[expect(clippy::print_stdout, reason = "the result")]
-fn measure(cli: &Cli) -> anyhow::Result<ExitCode> {
+fn measure_and_report(cli: &Cli) -> anyhow::Result<ExitCode> {
+    // Found out before hours of measuring, not after.
+    let old = cli.compare.as_deref().map(Report::read).transpose()?;
+    let json =
+        cli.json.as_ref().map(|path| std::fs::File::create(path).with_context(|| format!("create {}", path.display()))).transpose()?;
+    if let Some(directory) = &cli.report {
+        std::fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+    }
+    let report = match &cli.results {
+        Some(path) => Report::read(path)?,
+        None => measure(cli)?,
+    };
+    let comparison = old.map(|old| Comparison::of(&old, &report));
+    if let Some(file) = json {
+        serde_json::to_writer_pretty(file, &report).context("write the JSON")?;
+    }
+    if let Some(directory) = &cli.report {
+        report.write(directory, comparison.as_ref())?;
+    }
+    print!("{}", if cli.markdown { report.markdown() } else { report.text() });
+    if let Some(comparison) = comparison {
+        print!("\n{}", if cli.markdown { comparison.markdown() } else { comparison.text() });
+    }
+    // An absent peer is no failure unless it was asked for by name.
+    let is_missing = |subject: &SubjectResult| subject.summary.is_none() && !(subject.is_absent && cli.systems.is_empty());
+    let failed = interrupt::came() || report.scenarios.iter().flat_map(|scenario| &scenario.subjects).any(is_missing);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn measure(cli: &Cli) -> anyhow::Result<Report> {
     interrupt::install().context("handle signals")?;
     let bench = std::env::current_exe().context("find this program")?;
     let vswitchd = cli.vswitchd.clone().unwrap_or_else(|| bench.with_file_name("vswitchd"));
@@ -122,9 +161,6 @@ fn measure(cli: &Cli) -> anyhow::Result<ExitCode> {
         rounds: cli.rounds.unwrap_or(rounds),
         settings: Settings { span, programs: Programs { bench, vswitchd: vswitchd.clone() }, cores: cli.cores },
     };
-    // Found out before hours of measuring, not after.
-    let json =
-        cli.json.as_ref().map(|path| std::fs::File::create(path).with_context(|| format!("create {}", path.display()))).transpose()?;
     lab::remove_leftovers()?;
     let mut report = Report {
         command: std::env::args().collect(),
@@ -138,14 +174,7 @@ fn measure(cli: &Cli) -> anyhow::Result<ExitCode> {
         warn("this is a debug build: the figures mean nothing; use cargo run --release, or ./run bench");
     }
     runner::run(&plan, &mut report);
-    if let Some(file) = json {
-        serde_json::to_writer_pretty(file, &report).context("write the JSON")?;
-    }
-    print!("{}", if cli.markdown { report.markdown() } else { report.text() });
-    // An absent peer is no failure unless it was asked for by name.
-    let is_missing = |subject: &SubjectResult| subject.summary.is_none() && !(subject.is_absent && cli.systems.is_empty());
-    let failed = interrupt::came() || report.scenarios.iter().flat_map(|scenario| &scenario.subjects).any(is_missing);
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(report)
 }
 
 /// How a system is set up, with its version or why it is absent.
