@@ -42,7 +42,7 @@ pub(super) fn start(system: System, programs: &Programs, lab: &Lab, topology: &T
     // Room for each address to have a free slot beside it, but not less than by default.
     let fdb_size = (topology.addresses * 2).max(SwitchConfig::default().fdb_size);
     let running = run(programs, lab, ports, fdb_size, poll, cores).map_err(|error| {
-        let is_unknown = topology.attachment == Attachment::VhostUser && format!("{error:#}").contains("unknown variant `vhost-user`");
+        let is_unknown = topology.attachment == Attachment::VhostUser && format!("{error:#}").contains("unknown value `vhost-user`");
         if is_unknown { NotAvailable("this vswitchd has no vhost-user ports".into()).into() } else { error }
     })?;
     let forget = |lab: &Lab| {
