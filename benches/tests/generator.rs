@@ -310,7 +310,7 @@ fn a_sender_that_is_late_says_so() {
 
 #[test]
 fn refused_frames_are_not_lost_frames() {
-    let clock = Steps::of(50);
+    let clock = Steps::of(400);
     // A queue of 64 frames that hold out 100 us each: full most of the time.
     let (mut a, mut b) = Link::new(&clock, 100_000, 64, |_| Fate::Pass).endpoints();
     let stations = vec![Station::sending(&mut a, traffic(), Load::max()), Station::receiving(&mut b)];
