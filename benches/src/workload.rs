@@ -7,6 +7,8 @@
 //!
 //! A burst of the data plane has at most [`BURST_MAX`] frames; cases with more of them run as many bursts as it takes.
 
+mod vhost_user;
+
 use std::fmt;
 use std::hint::black_box;
 use std::os::fd::BorrowedFd;
@@ -14,12 +16,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use dataplane::bond::{Bond, BondState, BondView, HashPolicy, MEMBERS_MAX, Member, Mode, PuntRules};
 use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport, Wake};
 use dataplane::events::EventQueue;
 use dataplane::fdb::{EntryKind, Fdb, Learned, Learner};
 use dataplane::pipeline::Pipeline;
 use dataplane::snapshot::{Admit, PriorityTags};
 use dataplane::{BURST_MAX, Burst, BurstMemory, DropReason, Frame, Port, PortId, Snapshot, Switch, SwitchId, VlanPolicy};
+use vhost_user::VirtualMachines;
 use wire::{MacAddr, Offload, Tpid, VlanId, checksum, ethernet, ip_protocol, ipv4, tcp, virtio_net};
 
 /// Octets of a frame without FCS.
@@ -65,6 +69,28 @@ pub enum Work {
     Segment,
     /// Known station, from parse to transmit queue
     Pipeline,
+    /// Known station behind a bond of two members, which the hash over layer 2 chooses from
+    BondLayer2,
+    /// The same with the hash over layers 3 and 4
+    #[value(name = "bond-layer34")]
+    BondLayer34,
+    /// Known station, between the rings of two VMs, with all that the ports do
+    VhostUser,
+}
+
+impl Work {
+    /// What is counted beside it for comparison: the same without a bond.
+    pub fn without_bond(self) -> Option<Work> {
+        self.policy().map(|_| Work::Pipeline)
+    }
+
+    fn policy(self) -> Option<HashPolicy> {
+        match self {
+            Work::BondLayer2 => Some(HashPolicy::Layer2),
+            Work::BondLayer34 => Some(HashPolicy::Layer34),
+            _ => None,
+        }
+    }
 }
 
 /// Whether frames of a burst have addresses in common.
@@ -91,18 +117,24 @@ impl Case {
     /// The case the target of 250 instructions is about.
     pub const TARGET: Case = Case { work: Work::Pipeline, burst: 32, flows: Flows::Many };
 
+    /// The cases the targets of choosing a member are about, with instructions more than without a bond at most.
+    pub const SELECTIONS: [(Case, f64); 2] =
+        [(Case { work: Work::BondLayer2, ..Case::TARGET }, 60.0), (Case { work: Work::BondLayer34, ..Case::TARGET }, 120.0)];
+
     /// All cases.
     pub fn all() -> Vec<Case> {
         let mut cases = Vec::new();
         for work in Work::value_variants() {
-            for burst in [1, 8, 32, 64, 256] {
+            // A ring is filled long before it is read, so its bursts are full.
+            let bursts = if *work == Work::VhostUser { &[BURST_MAX][..] } else { &[1, 8, 32, 64, 256] };
+            for burst in bursts {
                 // The work on long frames has nothing to do with their addresses, nor has a new address a flow.
                 let flows = match work {
                     Work::Checksum | Work::Segment => &[Flows::One][..],
                     Work::Learn => &[Flows::Many],
                     _ => Flows::value_variants(),
                 };
-                cases.extend(flows.iter().map(|flows| Case { work: *work, burst, flows: *flows }));
+                cases.extend(flows.iter().map(|flows| Case { work: *work, burst: *burst, flows: *flows }));
             }
         }
         cases
@@ -111,7 +143,9 @@ impl Case {
     /// The filling of the same bursts, which is to be taken off; `None` where nothing is filled, or other frames are.
     pub fn filling(self) -> Option<Case> {
         match self.work {
-            Work::Parse | Work::Flood | Work::VlanPush | Work::Pipeline => Some(Case { work: Work::Receive, ..self }),
+            Work::Parse | Work::Flood | Work::VlanPush | Work::Pipeline | Work::BondLayer2 | Work::BondLayer34 => {
+                Some(Case { work: Work::Receive, ..self })
+            }
             _ => None,
         }
     }
@@ -142,7 +176,7 @@ impl FromStr for Case {
     }
 }
 
-/// A case with everything it needs, addresses learned.
+/// A case with everything it needs, addresses learned. [`Workload::prepare`] comes before the turns.
 pub struct Workload {
     case: Case,
     queue: Replay,
@@ -156,11 +190,16 @@ pub struct Workload {
     learned: u64,
     /// Lookups that found nothing.
     missed: u64,
+    vhost_user: Option<(VirtualMachines, Box<dyn RxQueue>)>,
 }
 
 impl Workload {
     /// Makes the switch of the case and lets it learn the stations.
-    pub fn new(case: Case) -> Workload {
+    ///
+    /// # Errors
+    ///
+    /// What cannot be opened.
+    pub fn new(case: Case) -> Result<Workload, String> {
         let ports = match case.work {
             Work::VlanPush => vec![access(), trunk()],
             Work::VlanPop => vec![trunk(), access()],
@@ -172,6 +211,9 @@ impl Workload {
         for (i, vlan) in ports.iter().enumerate() {
             pipeline.attach(PortId(i as u16), Box::new(Null));
             snapshot.ports.push(Some(Port { vlan: vlan.clone(), ..Port::new(SwitchId(0), 1) }));
+        }
+        if let Some(policy) = case.work.policy() {
+            make_bond(&mut pipeline, &mut snapshot, policy);
         }
         let fdb = Arc::new(Fdb::new(FDB_SIZE));
         let flows = if case.flows == Flows::One { 1 } else { FLOWS };
@@ -196,9 +238,35 @@ impl Workload {
             Work::Segment => tcp(*to, *from, SEGMENTS * MSS, virtio_net::GSO_TCPV4),
             _ => (frame(*to, *from), Offload::NONE),
         });
-        let queue = Replay { frames: frames.collect(), next: 0, burst: case.burst.min(BURST_MAX) };
+        let frames: Vec<_> = frames.collect();
+        let mut vhost_user = None;
+        if case.work == Work::VhostUser {
+            let (machines, queues) = VirtualMachines::new(frames.iter().map(|(octets, _)| octets.clone()).collect())?;
+            pipeline.attach(PortId(1), queues.tx);
+            vhost_user = Some((machines, queues.rx));
+        }
+        let queue = Replay { frames, next: 0, burst: case.burst.min(BURST_MAX) };
         let addresses = stations.iter().map(|(to, from)| (to.to_u64(), from.to_u64())).collect();
-        Workload { case, queue, memory: BurstMemory::new(), pipeline, snapshot, fdb, addresses, at: 0, learned: 0, missed: 0 }
+        Ok(Workload {
+            case,
+            queue,
+            memory: BurstMemory::new(),
+            pipeline,
+            snapshot,
+            fdb,
+            addresses,
+            at: 0,
+            learned: 0,
+            missed: 0,
+            vhost_user,
+        })
+    }
+
+    /// Prepares the next `turns` turns, which is not counted. Those of [`Work::VhostUser`] must fit a ring: 1024 turns.
+    pub fn prepare(&mut self, turns: u64) {
+        if let Some((machines, _)) = &mut self.vhost_user {
+            machines.refill(turns * self.case.burst as u64);
+        }
     }
 
     /// The frames of one case: one burst, or as many as it takes.
@@ -215,6 +283,13 @@ impl Workload {
     #[inline]
     fn burst(&mut self) {
         let mut burst = self.memory.burst();
+        if let Some((_, rx)) = &mut self.vhost_user {
+            // It fails for a link that is down, which the check finds.
+            let _ = rx.receive(&mut burst);
+            self.pipeline.run(&self.snapshot, FROM, &mut burst, 1);
+            drop(burst);
+            return rx.release();
+        }
         // It cannot fail.
         let _ = self.queue.receive(&mut burst);
         if self.case.work == Work::Receive {
@@ -265,7 +340,7 @@ impl Workload {
     /// # Errors
     ///
     /// What is otherwise.
-    pub fn check(&self, turns: u64) -> Result<(), String> {
+    pub fn check(&mut self, turns: u64) -> Result<(), String> {
         let frames = turns * self.case.burst as u64;
         let len = FRAME_LEN as u64;
         let segments = frames * SEGMENTS as u64;
@@ -283,12 +358,18 @@ impl Workload {
             Work::FdbMiss => Counted { missed: frames, ..Counted::default() },
             Work::Flood => sent(4 * frames, len),
             Work::VlanPush => sent(frames, len + 4),
-            Work::VlanPop | Work::Pipeline => sent(frames, len),
+            Work::VlanPop | Work::Pipeline | Work::BondLayer2 | Work::BondLayer34 | Work::VhostUser => sent(frames, len),
             Work::Checksum => sent(frames, (TCP_HEADERS + MSS) as u64),
             Work::Segment => sent(segments, (TCP_HEADERS + MSS) as u64),
         };
         if counted != expected {
             return Err(format!("{}: {counted:?}, expected {expected:?}", self.case));
+        }
+        if let Some((machines, _)) = &mut self.vhost_user {
+            machines.refill(0);
+            if machines.received != frames {
+                return Err(format!("{}: the VM received {} frames, expected {frames}", self.case, machines.received));
+            }
         }
         if self.case.work == Work::FdbHit {
             let is_known = |mac, port| {
@@ -326,6 +407,11 @@ fn frame(to: MacAddr, from: MacAddr) -> Vec<u8> {
     let mut octets = [to.0, from.0].concat();
     octets.extend(ethernet::ETHER_TYPE_IPV4.to_be_bytes());
     octets.resize(FRAME_LEN, 0xa5);
+    // No options, no fragment, TCP.
+    let header = &mut octets[ethernet::HEADER_LEN..];
+    header[0] = 0x45;
+    header[ipv4::FLAGS].copy_from_slice(&[0x40, 0x00]);
+    header[ipv4::PROTOCOL] = ip_protocol::TCP;
     octets
 }
 
@@ -379,6 +465,33 @@ fn trunk() -> VlanPolicy {
     VlanPolicy { pvid: None, members, untagged: None, admit: Admit::Members, priority_tags: PriorityTags::Never }
 }
 
+/// Makes port 1 a bond of two further ports.
+fn make_bond(pipeline: &mut Pipeline, snapshot: &mut Snapshot, policy: HashPolicy) {
+    let bond = PortId(1);
+    let state = Arc::new(BondState::new(1));
+    state.publish(&BondView { active: Some(0), tx: [0, 1].into_iter().collect(), rx: 3 });
+    pipeline.detach(bond);
+    let mut members = [None; MEMBERS_MAX];
+    for index in 0..2 {
+        let id = PortId(snapshot.ports.len() as u16);
+        pipeline.attach(id, Box::new(Null));
+        snapshot.ports.push(Some(Port { member_of: Some(Member { bond, index }), ..Port::new(SwitchId(0), 1) }));
+        members[usize::from(index)] = Some(id);
+    }
+    if let Some(port) = &mut snapshot.ports[bond.index()] {
+        port.bond = Some(Arc::new(Bond {
+            mode: Mode::BalanceXor,
+            policy,
+            members,
+            order: [0, 1].into_iter().collect(),
+            all_slaves_active: false,
+            punt: PuntRules::default(),
+            state,
+        }));
+    }
+    pipeline.prepare(snapshot);
+}
+
 /// Delivers the same frames again and again.
 struct Replay {
     frames: Vec<(Vec<u8>, Offload)>,
@@ -428,7 +541,8 @@ mod tests {
     #[test]
     fn each_case_does_what_its_name_says() {
         for case in Case::all() {
-            let mut workload = Workload::new(case);
+            let mut workload = Workload::new(case).unwrap();
+            workload.prepare(4);
             (0..4).for_each(|_| workload.turn());
             assert_eq!(workload.check(4), Ok(()));
             assert_eq!(case.to_string().parse(), Ok(case));
@@ -440,7 +554,7 @@ mod tests {
 
     #[test]
     fn the_addresses_of_a_burst_differ_when_flows_are_many() {
-        let mut workload = Workload::new(Case::TARGET);
+        let mut workload = Workload::new(Case::TARGET).unwrap();
         let mut burst = workload.memory.burst();
         workload.queue.receive(&mut burst).unwrap();
         let mut addresses: Vec<_> = burst.frames().iter().map(|frame| (frame.destination().0, frame.source().0)).collect();

@@ -49,6 +49,9 @@ drop_reasons! {
     RxTruncated = "rx-truncated", Ingress;
     /// The virtio_net_hdr in front of the frame contradicts the frame.
     RxBadOffload = "rx-bad-offload", Ingress;
+    /// The descriptors of the frame in the VM's transmit ring are invalid: they loop, point outside of its memory, or are too
+    /// short for the virtio_net_hdr.
+    RxBadDescriptor = "rx-bad-descriptor", Ingress;
     /// The frame is shorter than an Ethernet header (14 octets).
     Runt = "runt", Ingress;
     /// The frame ends inside its VLAN tag.
@@ -63,6 +66,12 @@ drop_reasons! {
     MacControl = "mac-control", Ingress;
     /// The destination is one of the reserved group addresses 01:80:c2:00:00:02 to :0f; `group_fwd_mask` lets some pass.
     ReservedGroup = "reserved-group", Ingress;
+    /// The frame arrived at a member of a bond that is not active (`all_slaves_active` lets it in).
+    BondInactive = "bond-inactive", Ingress;
+    /// The bond sent the frame by another member, and it came back.
+    BondOwnFrame = "bond-own-frame", Ingress;
+    /// The frame was for the control plane, where too many wait.
+    PuntQueueFull = "punt-queue-full", Ingress;
     /// The frame has no VLAN tag, and the port has no native VLAN.
     NoPvid = "no-pvid", Ingress;
     /// The frame carries a VLAN tag, and the port is an access port (`accept_tagged` relaxes this).
@@ -85,6 +94,8 @@ drop_reasons! {
     VlanEgressFilter = "vlan-egress-filter", Egress;
     /// The destination is at a port that is disabled, has no carrier or lost its device.
     PortDown = "port-down", Egress;
+    /// No member of the bond can transmit.
+    BondNoMember = "bond-no-member", Egress;
     /// The frame is longer than the MTU of the port it should leave.
     MtuExceeded = "mtu-exceeded", Egress;
     /// The frame needs software segmentation for this port, and its headers do not allow that.
@@ -93,6 +104,10 @@ drop_reasons! {
     TxQueueFull = "tx-queue-full", Egress;
     /// The link went down between the decision and the transmission.
     TxLinkDown = "tx-link-down", Egress;
+    /// The VM's receive buffer is invalid: its descriptors loop, point outside of its memory or are not writable.
+    TxBadDescriptor = "tx-bad-descriptor", Egress;
+    /// The VM's receive buffer is shorter than the frame, and the VM does not merge buffers (VIRTIO_NET_F_MRG_RXBUF).
+    TxBufferTooSmall = "tx-buffer-too-small", Egress;
     /// The kernel refused the frame.
     TxRejected = "tx-rejected", Egress;
 }

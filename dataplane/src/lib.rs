@@ -5,6 +5,7 @@
 //!
 //! Start with [`pipeline`]: it shows the way of a frame from top to bottom.
 
+pub mod bond;
 pub mod burst;
 pub mod clock;
 pub mod counters;
@@ -16,6 +17,7 @@ pub mod frame;
 pub mod memory;
 pub mod offload;
 pub mod pipeline;
+pub mod punt;
 pub mod snapshot;
 mod sync;
 pub mod vlan;
@@ -25,5 +27,5 @@ pub use burst::{BURST_MAX, Burst, BurstMemory};
 pub use counters::{Counter, PortCounters};
 pub use device::{Capabilities, Poller, RxError, RxQueue, TxQueue, TxReport, Wake};
 pub use drop_reason::DropReason;
-pub use frame::{Body, Frame, HEAD_MAX, HEADROOM, Tags};
+pub use frame::{Body, Frame, HEAD_MAX, HEADROOM, Piece, Tags};
 pub use snapshot::{Port, PortId, PortState, Snapshot, Switch, SwitchId, VlanPolicy};
