@@ -14,6 +14,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use dataplane::bond::{Bond, BondState, BondView, HashPolicy, MEMBERS_MAX, Member, Mode, PuntRules};
 use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport, Wake};
 use dataplane::events::EventQueue;
 use dataplane::fdb::{EntryKind, Fdb, Learned, Learner};
@@ -65,6 +66,11 @@ pub enum Work {
     Segment,
     /// Known station, from parse to transmit queue
     Pipeline,
+    /// Known station behind a bond of two members, which the hash over layer 2 chooses from
+    BondLayer2,
+    /// The same with the hash over layers 3 and 4
+    #[value(name = "bond-layer34")]
+    BondLayer34,
 }
 
 /// Whether frames of a burst have addresses in common.
@@ -91,6 +97,10 @@ impl Case {
     /// The case the target of 250 instructions is about.
     pub const TARGET: Case = Case { work: Work::Pipeline, burst: 32, flows: Flows::Many };
 
+    /// The cases the targets of choosing a member are about, with instructions more than without a bond at most.
+    pub const SELECTIONS: [(Case, f64); 2] =
+        [(Case { work: Work::BondLayer2, ..Case::TARGET }, 60.0), (Case { work: Work::BondLayer34, ..Case::TARGET }, 120.0)];
+
     /// All cases.
     pub fn all() -> Vec<Case> {
         let mut cases = Vec::new();
@@ -111,7 +121,9 @@ impl Case {
     /// The filling of the same bursts, which is to be taken off; `None` where nothing is filled, or other frames are.
     pub fn filling(self) -> Option<Case> {
         match self.work {
-            Work::Parse | Work::Flood | Work::VlanPush | Work::Pipeline => Some(Case { work: Work::Receive, ..self }),
+            Work::Parse | Work::Flood | Work::VlanPush | Work::Pipeline | Work::BondLayer2 | Work::BondLayer34 => {
+                Some(Case { work: Work::Receive, ..self })
+            }
             _ => None,
         }
     }
@@ -120,6 +132,21 @@ impl Case {
     pub fn turns(self, frames: u64) -> u64 {
         let frames = if self.work == Work::Segment { frames / SEGMENTS as u64 } else { frames };
         (frames / self.burst as u64).max(1)
+    }
+}
+
+impl Work {
+    /// What is counted beside it for comparison: the same without a bond.
+    pub fn without_bond(self) -> Option<Work> {
+        self.policy().map(|_| Work::Pipeline)
+    }
+
+    fn policy(self) -> Option<HashPolicy> {
+        match self {
+            Work::BondLayer2 => Some(HashPolicy::Layer2),
+            Work::BondLayer34 => Some(HashPolicy::Layer34),
+            _ => None,
+        }
     }
 }
 
@@ -172,6 +199,9 @@ impl Workload {
         for (i, vlan) in ports.iter().enumerate() {
             pipeline.attach(PortId(i as u16), Box::new(Null));
             snapshot.ports.push(Some(Port { vlan: vlan.clone(), ..Port::new(SwitchId(0), 1) }));
+        }
+        if let Some(policy) = case.work.policy() {
+            make_bond(&mut pipeline, &mut snapshot, policy);
         }
         let fdb = Arc::new(Fdb::new(FDB_SIZE));
         let flows = if case.flows == Flows::One { 1 } else { FLOWS };
@@ -283,7 +313,7 @@ impl Workload {
             Work::FdbMiss => Counted { missed: frames, ..Counted::default() },
             Work::Flood => sent(4 * frames, len),
             Work::VlanPush => sent(frames, len + 4),
-            Work::VlanPop | Work::Pipeline => sent(frames, len),
+            Work::VlanPop | Work::Pipeline | Work::BondLayer2 | Work::BondLayer34 => sent(frames, len),
             Work::Checksum => sent(frames, (TCP_HEADERS + MSS) as u64),
             Work::Segment => sent(segments, (TCP_HEADERS + MSS) as u64),
         };
@@ -326,6 +356,10 @@ fn frame(to: MacAddr, from: MacAddr) -> Vec<u8> {
     let mut octets = [to.0, from.0].concat();
     octets.extend(ethernet::ETHER_TYPE_IPV4.to_be_bytes());
     octets.resize(FRAME_LEN, 0xa5);
+    // No options, no fragment, TCP.
+    octets[14] = 0x45;
+    octets[20..22].copy_from_slice(&[0x40, 0x00]);
+    octets[23] = ip_protocol::TCP;
     octets
 }
 
@@ -377,6 +411,33 @@ fn access() -> VlanPolicy {
 fn trunk() -> VlanPolicy {
     let members = VlanId::new(VLAN).into_iter().collect();
     VlanPolicy { pvid: None, members, untagged: None, admit: Admit::Members, priority_tags: PriorityTags::Never }
+}
+
+/// Makes port 1 a bond of two further ports.
+fn make_bond(pipeline: &mut Pipeline, snapshot: &mut Snapshot, policy: HashPolicy) {
+    let bond = PortId(1);
+    let state = Arc::new(BondState::new(1));
+    state.publish(&BondView { active: Some(0), tx: [0, 1].into_iter().collect(), rx: 3 });
+    pipeline.detach(bond);
+    let mut members = [None; MEMBERS_MAX];
+    for index in 0..2 {
+        let id = PortId(snapshot.ports.len() as u16);
+        pipeline.attach(id, Box::new(Null));
+        snapshot.ports.push(Some(Port { member_of: Some(Member { bond, index }), ..Port::new(SwitchId(0), 1) }));
+        members[usize::from(index)] = Some(id);
+    }
+    if let Some(port) = &mut snapshot.ports[bond.index()] {
+        port.bond = Some(Arc::new(Bond {
+            mode: Mode::BalanceXor,
+            policy,
+            members,
+            order: [0, 1].into_iter().collect(),
+            all_slaves_active: false,
+            punt: PuntRules::default(),
+            state,
+        }));
+    }
+    pipeline.prepare(snapshot);
 }
 
 /// Delivers the same frames again and again.
