@@ -306,6 +306,13 @@ fn a_sender_that_is_late_says_so() {
     assert!(sent.missed > 1_000 && sent.offered == sent.accepted + sent.refused + sent.missed, "{sent:?}");
     assert!((99_000..=100_000).contains(&sent.offered), "{sent:?}");
     assert!(delivery.generator_limit(false).unwrap().contains("it was late"));
+    // A given number of frames stays that number, missed ones included.
+    let (mut a, mut b) = Link::new(&clock, 0, 100_000, |_| Fate::Pass).endpoints();
+    let load = Load { frames: Some(20_000), ..load };
+    let stations = vec![Station::sending(&mut a, traffic(), load), Station::receiving(&mut b)];
+    let sent = generator::run_with_clock(vec![Thread::of(stations)], &trial, &clock).unwrap().streams[0];
+    assert!(sent.missed > 1_000 && sent.accepted + sent.refused + sent.missed == 20_000, "{sent:?}");
+    assert_eq!(sent.offered, 20_000);
 }
 
 #[test]

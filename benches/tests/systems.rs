@@ -185,7 +185,7 @@ fn a_signal_ends_open_vswitch_too() {
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "files are left");
 }
 
-/// Not even a run that is killed leaves a process; its namespaces are removed by the next run.
+/// Not even a run that is killed leaves a process; its namespaces and files are removed by the next run.
 #[test]
 fn a_killed_run_leaves_no_process() {
     if skipped("a_killed_run_leaves_no_process", System::Vde) {
@@ -196,8 +196,12 @@ fn a_killed_run_leaves_no_process() {
     child.kill().unwrap();
     child.wait().unwrap();
     eventually("no process is left", || !processes.iter().copied().any(runs));
-    lab::remove_leftovers().unwrap();
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);
+    let next =
+        Command::new(BENCH).args(["--only", "fdb-scale", "--rounds", "1", "--seconds", "1"]).env("TMPDIR", temporary.path()).output();
+    assert!(next.unwrap().status.success());
     assert_eq!(namespaces(child.id()), 0);
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "files are left");
 }
 
 #[track_caller]
