@@ -51,7 +51,7 @@ impl TxQueue for In {
             let (frame, slot) = (&frames[usize::from(*pick)], &mut slots[*used]);
             slot.clear();
             slot.extend_from_slice(frame.head());
-            frame.body().pieces().for_each(|piece| slot.extend_from_slice(piece));
+            slot.extend(frame.body().octets());
             octets += slot.len() as u64;
             *used += 1;
         }

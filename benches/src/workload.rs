@@ -7,6 +7,8 @@
 //!
 //! A burst of the data plane has at most [`BURST_MAX`] frames; cases with more of them run as many bursts as it takes.
 
+mod vhost_user;
+
 use std::fmt;
 use std::hint::black_box;
 use std::os::fd::BorrowedFd;
@@ -21,6 +23,7 @@ use dataplane::fdb::{EntryKind, Fdb, Learned, Learner};
 use dataplane::pipeline::Pipeline;
 use dataplane::snapshot::{Admit, PriorityTags};
 use dataplane::{BURST_MAX, Burst, BurstMemory, DropReason, Frame, Port, PortId, Snapshot, Switch, SwitchId, VlanPolicy};
+use vhost_user::VirtualMachines;
 use wire::{MacAddr, Offload, Tpid, VlanId, checksum, ethernet, ip_protocol, ipv4, tcp, virtio_net};
 
 /// Octets of a frame without FCS.
@@ -71,6 +74,23 @@ pub enum Work {
     /// The same with the hash over layers 3 and 4
     #[value(name = "bond-layer34")]
     BondLayer34,
+    /// Known station, between the rings of two VMs, with all that the ports do
+    VhostUser,
+}
+
+impl Work {
+    /// What is counted beside it for comparison: the same without a bond.
+    pub fn without_bond(self) -> Option<Work> {
+        self.policy().map(|_| Work::Pipeline)
+    }
+
+    fn policy(self) -> Option<HashPolicy> {
+        match self {
+            Work::BondLayer2 => Some(HashPolicy::Layer2),
+            Work::BondLayer34 => Some(HashPolicy::Layer34),
+            _ => None,
+        }
+    }
 }
 
 /// Whether frames of a burst have addresses in common.
@@ -105,14 +125,16 @@ impl Case {
     pub fn all() -> Vec<Case> {
         let mut cases = Vec::new();
         for work in Work::value_variants() {
-            for burst in [1, 8, 32, 64, 256] {
+            // A ring is filled long before it is read, so its bursts are full.
+            let bursts = if *work == Work::VhostUser { &[BURST_MAX][..] } else { &[1, 8, 32, 64, 256] };
+            for burst in bursts {
                 // The work on long frames has nothing to do with their addresses, nor has a new address a flow.
                 let flows = match work {
                     Work::Checksum | Work::Segment => &[Flows::One][..],
                     Work::Learn => &[Flows::Many],
                     _ => Flows::value_variants(),
                 };
-                cases.extend(flows.iter().map(|flows| Case { work: *work, burst, flows: *flows }));
+                cases.extend(flows.iter().map(|flows| Case { work: *work, burst: *burst, flows: *flows }));
             }
         }
         cases
@@ -135,21 +157,6 @@ impl Case {
     }
 }
 
-impl Work {
-    /// What is counted beside it for comparison: the same without a bond.
-    pub fn without_bond(self) -> Option<Work> {
-        self.policy().map(|_| Work::Pipeline)
-    }
-
-    fn policy(self) -> Option<HashPolicy> {
-        match self {
-            Work::BondLayer2 => Some(HashPolicy::Layer2),
-            Work::BondLayer34 => Some(HashPolicy::Layer34),
-            _ => None,
-        }
-    }
-}
-
 fn name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
@@ -169,7 +176,7 @@ impl FromStr for Case {
     }
 }
 
-/// A case with everything it needs, addresses learned.
+/// A case with everything it needs, addresses learned. [`Workload::prepare`] comes before the turns.
 pub struct Workload {
     case: Case,
     queue: Replay,
@@ -183,11 +190,16 @@ pub struct Workload {
     learned: u64,
     /// Lookups that found nothing.
     missed: u64,
+    vhost_user: Option<(VirtualMachines, Box<dyn RxQueue>)>,
 }
 
 impl Workload {
     /// Makes the switch of the case and lets it learn the stations.
-    pub fn new(case: Case) -> Workload {
+    ///
+    /// # Errors
+    ///
+    /// What cannot be opened.
+    pub fn new(case: Case) -> Result<Workload, String> {
         let ports = match case.work {
             Work::VlanPush => vec![access(), trunk()],
             Work::VlanPop => vec![trunk(), access()],
@@ -226,9 +238,35 @@ impl Workload {
             Work::Segment => tcp(*to, *from, SEGMENTS * MSS, virtio_net::GSO_TCPV4),
             _ => (frame(*to, *from), Offload::NONE),
         });
-        let queue = Replay { frames: frames.collect(), next: 0, burst: case.burst.min(BURST_MAX) };
+        let frames: Vec<_> = frames.collect();
+        let mut vhost_user = None;
+        if case.work == Work::VhostUser {
+            let (machines, queues) = VirtualMachines::new(frames.iter().map(|(octets, _)| octets.clone()).collect())?;
+            pipeline.attach(PortId(1), queues.tx);
+            vhost_user = Some((machines, queues.rx));
+        }
+        let queue = Replay { frames, next: 0, burst: case.burst.min(BURST_MAX) };
         let addresses = stations.iter().map(|(to, from)| (to.to_u64(), from.to_u64())).collect();
-        Workload { case, queue, memory: BurstMemory::new(), pipeline, snapshot, fdb, addresses, at: 0, learned: 0, missed: 0 }
+        Ok(Workload {
+            case,
+            queue,
+            memory: BurstMemory::new(),
+            pipeline,
+            snapshot,
+            fdb,
+            addresses,
+            at: 0,
+            learned: 0,
+            missed: 0,
+            vhost_user,
+        })
+    }
+
+    /// Prepares the next `turns` turns, which is not counted. Those of [`Work::VhostUser`] must fit a ring: 1024 turns.
+    pub fn prepare(&mut self, turns: u64) {
+        if let Some((machines, _)) = &mut self.vhost_user {
+            machines.refill(turns * self.case.burst as u64);
+        }
     }
 
     /// The frames of one case: one burst, or as many as it takes.
@@ -245,6 +283,13 @@ impl Workload {
     #[inline]
     fn burst(&mut self) {
         let mut burst = self.memory.burst();
+        if let Some((_, rx)) = &mut self.vhost_user {
+            // It fails for a link that is down, which the check finds.
+            let _ = rx.receive(&mut burst);
+            self.pipeline.run(&self.snapshot, FROM, &mut burst, 1);
+            drop(burst);
+            return rx.release();
+        }
         // It cannot fail.
         let _ = self.queue.receive(&mut burst);
         if self.case.work == Work::Receive {
@@ -295,7 +340,7 @@ impl Workload {
     /// # Errors
     ///
     /// What is otherwise.
-    pub fn check(&self, turns: u64) -> Result<(), String> {
+    pub fn check(&mut self, turns: u64) -> Result<(), String> {
         let frames = turns * self.case.burst as u64;
         let len = FRAME_LEN as u64;
         let segments = frames * SEGMENTS as u64;
@@ -313,12 +358,18 @@ impl Workload {
             Work::FdbMiss => Counted { missed: frames, ..Counted::default() },
             Work::Flood => sent(4 * frames, len),
             Work::VlanPush => sent(frames, len + 4),
-            Work::VlanPop | Work::Pipeline | Work::BondLayer2 | Work::BondLayer34 => sent(frames, len),
+            Work::VlanPop | Work::Pipeline | Work::BondLayer2 | Work::BondLayer34 | Work::VhostUser => sent(frames, len),
             Work::Checksum => sent(frames, (TCP_HEADERS + MSS) as u64),
             Work::Segment => sent(segments, (TCP_HEADERS + MSS) as u64),
         };
         if counted != expected {
             return Err(format!("{}: {counted:?}, expected {expected:?}", self.case));
+        }
+        if let Some((machines, _)) = &mut self.vhost_user {
+            machines.refill(0);
+            if machines.received != frames {
+                return Err(format!("{}: the VM received {} frames, expected {frames}", self.case, machines.received));
+            }
         }
         if self.case.work == Work::FdbHit {
             let is_known = |mac, port| {
@@ -357,9 +408,10 @@ fn frame(to: MacAddr, from: MacAddr) -> Vec<u8> {
     octets.extend(ethernet::ETHER_TYPE_IPV4.to_be_bytes());
     octets.resize(FRAME_LEN, 0xa5);
     // No options, no fragment, TCP.
-    octets[14] = 0x45;
-    octets[20..22].copy_from_slice(&[0x40, 0x00]);
-    octets[23] = ip_protocol::TCP;
+    let header = &mut octets[ethernet::HEADER_LEN..];
+    header[0] = 0x45;
+    header[ipv4::FLAGS].copy_from_slice(&[0x40, 0x00]);
+    header[ipv4::PROTOCOL] = ip_protocol::TCP;
     octets
 }
 
@@ -489,7 +541,8 @@ mod tests {
     #[test]
     fn each_case_does_what_its_name_says() {
         for case in Case::all() {
-            let mut workload = Workload::new(case);
+            let mut workload = Workload::new(case).unwrap();
+            workload.prepare(4);
             (0..4).for_each(|_| workload.turn());
             assert_eq!(workload.check(4), Ok(()));
             assert_eq!(case.to_string().parse(), Ok(case));
@@ -501,7 +554,7 @@ mod tests {
 
     #[test]
     fn the_addresses_of_a_burst_differ_when_flows_are_many() {
-        let mut workload = Workload::new(Case::TARGET);
+        let mut workload = Workload::new(Case::TARGET).unwrap();
         let mut burst = workload.memory.burst();
         workload.queue.receive(&mut burst).unwrap();
         let mut addresses: Vec<_> = burst.frames().iter().map(|frame| (frame.destination().0, frame.source().0)).collect();

@@ -119,7 +119,7 @@ impl TxQueue for In {
             }
             report.sent(1, frame.wire_len() as u64);
             let mut octets = frame.head().to_vec();
-            frame.body().pieces().for_each(|piece| octets.extend_from_slice(piece));
+            octets.extend(frame.body().octets());
             state.number += 1;
             match (state.plan)(state.number - 1) {
                 Fate::Pass => state.put(octets),

@@ -65,11 +65,14 @@ fn main() -> ExitCode {
 }
 
 fn work(case: Case) -> anyhow::Result<ExitCode> {
-    let mut workload = Workload::new(case);
+    let mut workload = Workload::new(case).map_err(anyhow::Error::msg)?;
     let (short, more) = (case.turns(SHORT), case.turns(MORE));
+    workload.prepare(short);
     (0..short).for_each(|_| workload.turn());
-    measured(&mut workload, short);
-    measured(&mut workload, short + more);
+    for turns in [short, short + more] {
+        workload.prepare(turns);
+        measured(&mut workload, turns);
+    }
     workload.check(3 * short + more).map_err(anyhow::Error::msg)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -152,7 +152,7 @@ pub(super) fn read(frame: &mut Frame<'_>) -> Read {
     let udp_len = (ip_len - ipv4::HEADER_LEN_MIN) as u16;
     let address = |range: std::ops::Range<usize>| -> [u8; 4] { header[range].try_into().unwrap_or_default() };
     let pseudo = checksum::pseudo_ipv4(address(ipv4::SOURCE).into(), address(ipv4::DESTINATION).into(), ip_protocol::UDP, udp_len);
-    let sum = frame.body().pieces().fold(pseudo.add(datagram), |sum, piece| sum.add(piece));
+    let sum = frame.body().add_to(pseudo.add(datagram));
     let is_intact = header[ipv4::TOTAL_LEN] == (ip_len as u16).to_be_bytes()
         && datagram[udp::LENGTH] == udp_len.to_be_bytes()
         && Sum::of(header).fold() == 0xffff

@@ -96,7 +96,7 @@ fn pass(tx: &mut dyn TxQueue, rx: &mut dyn RxQueue, lengths: &[usize], offload: 
                 let mut burst = receiver.burst();
                 rx.receive(&mut burst).expect("receive");
                 for frame in burst.frames() {
-                    let got = [frame.head(), &frame.body().pieces().collect::<Vec<_>>().concat()].concat();
+                    let got = [frame.head(), &frame.body().octets().collect::<Vec<_>>()].concat();
                     if got == octets {
                         break 'sent;
                     }

@@ -363,7 +363,7 @@ impl Plan {
 fn capabilities(features: u64) -> Capabilities {
     let checksum = features & features::CSUM != 0;
     let tso = checksum && features & features::HOST_TSO == features::HOST_TSO;
-    Capabilities { checksum, tso4: tso, tso6: tso, uso: checksum && features & features::HOST_USO != 0 }
+    Capabilities { checksum, tso4: tso, tso6: tso, ecn: tso, uso: checksum && features & features::HOST_USO != 0 }
 }
 
 /// Makes the socket, in place of one nobody listens on.

@@ -2,6 +2,7 @@
 //!
 //! Nothing in it is ever lent out as a reference; octets are copied in and out, words of the rings are atomics.
 
+use dataplane::frame::Piece;
 use std::ffi::c_int;
 use std::fs::File;
 use std::io;
@@ -84,6 +85,19 @@ impl SharedMemory {
         // SAFETY: both are valid for the length; our slice is not in the mapping, as no reference into that exists. The
         // other process may see any mixture of old and new octets, which is the nature of the interface.
         unsafe { to.copy_from_nonoverlapping(octets.as_ptr(), octets.len()) }
+    }
+
+    /// Copies a piece of a body to `offset`.
+    #[inline]
+    pub(super) fn write_piece(&self, offset: usize, piece: Piece<'_>) {
+        match piece {
+            Piece::Private(octets) => self.write(offset, octets),
+            Piece::Shared(octets) => {
+                let to = self.at(offset, octets.len(), 1);
+                // SAFETY: both are valid for the length; another VM's memory may change meanwhile, as ours may.
+                unsafe { to.copy_from(octets.as_ptr().cast(), octets.len()) }
+            }
+        }
     }
 
     /// Copies from `offset` to all of `octets`.

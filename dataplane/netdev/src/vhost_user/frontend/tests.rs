@@ -145,7 +145,7 @@ impl Bench {
     fn received(&mut self) -> Result<Vec<(Vec<u8>, Offload)>, RxError> {
         let mut burst: Burst<'_> = self.burst.burst();
         self.rx.receive(&mut burst)?;
-        Ok(burst.frames().iter().map(|f| ([f.head(), &f.body().pieces().collect::<Vec<_>>().concat()].concat(), f.offload())).collect())
+        Ok(burst.frames().iter().map(|f| ([f.head(), &f.body().octets().collect::<Vec<_>>()].concat(), f.offload())).collect())
     }
 }
 
