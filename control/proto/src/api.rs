@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wire::MacAddr;
 
+use crate::bond::MemberConfig;
 use crate::config::{PollMode, PortConfig, PortKind, SwitchConfig};
 
 /// The name of the interface.
@@ -333,6 +334,55 @@ pub struct DelPort {
     /// No error when it does not exist.
     #[serde(default)]
     pub if_exists: bool,
+}
+
+/// Parameters that change options of a bond, as [`SetPort`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetBond {
+    /// Bond.
+    pub name: String,
+    /// Keys of [`BondConfig`](crate::bond::BondConfig) and their new values.
+    pub set: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Adds a member to a bond while it goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddMember {
+    /// Bond.
+    pub bond: String,
+    /// Name of the member.
+    pub member: String,
+    /// Its device.
+    #[serde(default)]
+    pub config: MemberConfig,
+    /// No error when it is a member already; other settings stay as they are.
+    #[serde(default)]
+    pub may_exist: bool,
+}
+
+/// Removes a member from a bond while it goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DelMember {
+    /// Bond.
+    pub bond: String,
+    /// Name of the member.
+    pub member: String,
+    /// No error when it is not a member.
+    #[serde(default)]
+    pub if_exists: bool,
+}
+
+/// Makes a member the active one for now (Linux `active_slave`). Not part of the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetActive {
+    /// Bond.
+    pub bond: String,
+    /// Name of the member.
+    pub member: String,
 }
 
 /// Adds a static entry.
