@@ -42,6 +42,10 @@ pub struct BondConfig {
     /// IPv6 addresses that are asked, at most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ns_ip6_target: Vec<Ipv6Addr>,
+    /// Source address of ARP probes; the host port's in the subnet of the target when absent, else 0.0.0.0 (not an option of
+    /// Linux bonding; `source_host` of team).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arp_source: Option<Ipv4Addr>,
     /// Which frames prove that a member is alive.
     #[serde(skip_serializing_if = "is_default")]
     pub arp_validate: ArpValidate,
@@ -77,7 +81,7 @@ pub struct BondConfig {
     pub all_slaves_active: bool,
     /// Members that must be usable for the bond to have a carrier; at least one always.
     #[serde(skip_serializing_if = "is_default")]
-    pub min_links: u32,
+    pub min_links: u8,
     /// Seconds between learning frames of balance-tlb and balance-alb.
     #[serde(skip_serializing_if = "is_one_u32")]
     pub lp_interval: u32,
@@ -90,6 +94,10 @@ pub struct BondConfig {
     /// Which parts of a frame decide on its member.
     #[serde(skip_serializing_if = "is_default")]
     pub xmit_hash_policy: XmitHashPolicy,
+    /// balance-xor: how often flows are moved to less loaded members; 0 never does (not an option of Linux bonding; the
+    /// tx balancer of team).
+    #[serde(skip_serializing_if = "is_default")]
+    pub tx_balancing_interval: u32,
     /// 802.3ad: how often the partner is asked to send.
     #[serde(skip_serializing_if = "is_default")]
     pub lacp_rate: LacpRate,
@@ -126,6 +134,7 @@ impl Default for BondConfig {
             arp_interval: 0,
             arp_ip_target: Vec::new(),
             ns_ip6_target: Vec::new(),
+            arp_source: None,
             arp_validate: ArpValidate::default(),
             arp_all_targets: ArpAllTargets::default(),
             missed_max: 2,
@@ -142,6 +151,7 @@ impl Default for BondConfig {
             packets_per_slave: 1,
             tlb_dynamic_lb: true,
             xmit_hash_policy: XmitHashPolicy::default(),
+            tx_balancing_interval: 0,
             lacp_rate: LacpRate::default(),
             lacp_active: true,
             ad_select: AdSelect::default(),
@@ -292,6 +302,8 @@ choices! {
         BalanceTlb = "balance-tlb",
         /// By load, in both directions (neighbours are told different addresses).
         BalanceAlb = "balance-alb",
+        /// A member by chance (not a mode of Linux bonding; runner `random` of team).
+        Random = "random",
     }
     /// Which parts of a frame decide on its member.
     XmitHashPolicy {
@@ -391,7 +403,7 @@ mod tests {
     fn names_are_those_serde_writes() {
         for (at, name) in BondMode::NAMES.iter().enumerate() {
             let mode: BondMode = serde_json::from_value((*name).into()).unwrap();
-            assert_eq!((mode.name(), mode as usize), (*name, at), "the numbers are those of Linux too");
+            assert_eq!((mode.name(), mode as usize), (*name, at), "the numbers are those of Linux, too");
         }
     }
 
