@@ -32,6 +32,28 @@ pub struct PortParts {
     pub counters: Arc<[PortCounters]>,
     /// What becomes of its device.
     pub device: DevicePlan,
+    /// Its settings; those of its device for a member.
+    pub config: PortConfig,
+    /// The bond it belongs to, if it is a member.
+    pub member_of: Option<MemberOf>,
+    /// What is more about it, if it is a bond.
+    pub bond: Option<Arc<BondState>>,
+}
+
+/// The place of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberOf {
+    /// Name of the bond.
+    pub bond: String,
+    /// Name of the member.
+    pub member: String,
+    /// Its slot, below [`MEMBERS_MAX`](dataplane::bond::MEMBERS_MAX); it keeps it while it exists.
+    pub slot: u8,
+}
+
+/// The name of a member among the ports: no port can have it, as names of ports have no slash.
+pub fn member_port(bond: &str, member: &str) -> String {
+    format!("{bond}/{member}")
 }
 
 /// What becomes of the device of a port.
@@ -52,7 +74,7 @@ pub enum DevicePlan {
 pub struct Compiled {
     /// Switches by name.
     pub switches: BTreeMap<String, SwitchParts>,
-    /// Ports by name.
+    /// Ports by name, and members of bonds by that of [`member_port`].
     pub ports: BTreeMap<String, PortParts>,
     /// What workers get.
     pub snapshot: Arc<Snapshot>,
@@ -100,26 +122,55 @@ pub fn compile(config: &Config, old_config: &Config, old: &Compiled, workers: us
         .collect();
 
     let mut port_ids = Numbers::new(old.ports.values().map(|port| port.id.0));
-    let ports: BTreeMap<String, PortParts> = config
-        .port
-        .iter()
-        .map(|(name, settings)| {
-            let former = old.ports.get(name).zip(old_config.port.get(name)).filter(|(_, old)| is_same_port(name, old, settings));
-            let parts = match former {
-                Some((parts, old)) => PortParts { device: device_plan(old, settings), ..parts.clone() },
-                None => PortParts {
-                    id: PortId(port_ids.take()),
-                    state: Arc::new(PortState::new(settings.enabled, false)),
-                    counters: (0..workers.max(1)).map(|_| PortCounters::default()).collect(),
-                    device: DevicePlan::Open,
-                },
-            };
-            (name.clone(), parts)
-        })
-        .collect();
+    let mut parts = |name: &str, settings: &PortConfig, member_of: Option<MemberOf>| {
+        // The key of a member has its bond in front, its device the member's own name.
+        let device = member_of.as_ref().map_or(name, |place| &place.member);
+        match old.ports.get(name).filter(|former| is_same_port(device, &former.config, settings)) {
+            Some(former) => {
+                PortParts { device: device_plan(&former.config, settings), config: settings.clone(), member_of, ..former.clone() }
+            }
+            None => PortParts {
+                id: PortId(port_ids.take()),
+                state: Arc::new(PortState::new(settings.enabled, false)),
+                counters: (0..workers.max(1)).map(|_| PortCounters::default()).collect(),
+                device: DevicePlan::Open,
+                config: settings.clone(),
+                member_of,
+                bond: (settings.kind == PortKind::Bond).then(|| Arc::new(BondState::new(workers))),
+            },
+        }
+    };
+    let mut ports = BTreeMap::new();
+    for (name, settings) in &config.port {
+        ports.insert(name.clone(), parts(name, settings, None));
+        for (member, slot) in slots(name, settings, old) {
+            let Some(device) = settings.member.get(&member).map(|config| config.device(&member, settings)) else { continue };
+            let key = member_port(name, &member);
+            let place = MemberOf { bond: name.clone(), member, slot };
+            ports.insert(key.clone(), parts(&key, &device, Some(place)));
+        }
+    }
 
     let snapshot = Arc::new(snapshot(config, &switches, &ports));
     Compiled { switches, ports, snapshot }
+}
+
+/// The slots of the members of a bond: those they have, and for new ones free slots that none had before, as far as there
+/// are.
+fn slots(bond: &str, settings: &PortConfig, old: &Compiled) -> Vec<(String, u8)> {
+    let former = |member: &String| Some(old.ports.get(&member_port(bond, member))?.member_of.as_ref()?.slot);
+    let had: Vec<u8> = old.ports.values().filter_map(|port| port.member_of.as_ref()).filter(|place| place.bond == bond).map(|place| place.slot).collect();
+    let mut taken: Vec<u8> = settings.member.keys().filter_map(former).collect();
+    let mut list = Vec::with_capacity(settings.member.len());
+    for member in settings.member.keys() {
+        let all = 0..MEMBERS_MAX as u8;
+        let free = all.clone().find(|slot| !had.contains(slot) && !taken.contains(slot));
+        let slot = former(member).or(free).or_else(|| all.clone().find(|slot| !taken.contains(slot)));
+        let Some(slot) = slot else { break };
+        taken.push(slot);
+        list.push((member.clone(), slot));
+    }
+    list
 }
 
 fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &BTreeMap<String, PortParts>) -> Snapshot {
@@ -143,11 +194,11 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
         };
         put(&mut snapshot.switches, parts.id.index(), switch);
     }
-    for (name, settings) in &config.port {
-        let (Some(parts), Some(switch), Some(vlan)) = (ports.get(name), switches.get(&settings.switch), vlan::policy(settings)) else {
-            continue;
-        };
+    for parts in ports.values() {
+        let settings = &parts.config;
+        let (Some(switch), Some(vlan)) = (switches.get(&settings.switch), vlan::policy(settings)) else { continue };
         let peer = settings.peer.as_ref().filter(|_| settings.kind == PortKind::Patch).and_then(|peer| ports.get(peer));
+        let bond = parts.member_of.as_ref().and_then(|place| Some((ports.get(&place.bond)?.id, place.slot)));
         let port = Port {
             switch: switch.id,
             vlan,
@@ -161,6 +212,8 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
             hairpin: settings.hairpin,
             isolated: settings.isolated,
             patch_peer: peer.map(|peer| peer.id),
+            bond: parts.bond.as_ref().map(|state| Arc::new(bond(settings, state))),
+            member_of: bond.map(|(bond, index)| Member { bond, index }),
             state: parts.state.clone(),
             counters: parts.counters.clone(),
         };

@@ -11,6 +11,7 @@ pub mod patch_graph;
 pub mod problem;
 pub mod read;
 pub mod schema;
+pub mod team;
 pub mod text;
 pub mod validate;
 pub mod vlan;

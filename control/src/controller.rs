@@ -65,8 +65,8 @@ struct PortLink {
 }
 
 enum DeviceState {
-    /// A patch port has no device.
-    Patch,
+    /// A patch port or a bond has no device of its own.
+    None,
     /// It is open and its queues are attached.
     Open { netdev: Option<Netdev>, sim: Option<MemoryDevice> },
     /// It cannot be opened, or is gone.
@@ -165,8 +165,9 @@ impl Controller {
         }
     }
 
+    /// The settings of a port or member.
     fn port_config(&self, name: &str) -> Option<&PortConfig> {
-        self.config.port.get(name)
+        self.compiled.ports.get(name).map(|parts| &parts.config)
     }
 
     fn port_name(&self, id: PortId) -> Option<&String> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use wire::MacAddr;
 
 use crate::bond::MemberConfig;
+use crate::bond_status::BondInfo;
 use crate::config::{PollMode, PortConfig, PortKind, SwitchConfig};
 
 /// The name of the interface.
@@ -254,6 +255,18 @@ pub enum Event {
         /// Port it is at now.
         port: String,
     },
+    /// Something changed in a bond.
+    Bond {
+        /// Bond.
+        bond: String,
+        /// The member it is about, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<String>,
+        /// What, in words.
+        transition: String,
+        /// Why.
+        reason: String,
+    },
     /// The client was too slow, or the daemon too busy: this many events were left out.
     Lost {
         /// How many.
@@ -381,8 +394,9 @@ pub struct DelMember {
 pub struct SetActive {
     /// Bond.
     pub bond: String,
-    /// Name of the member.
-    pub member: String,
+    /// Name of the member; none lets the bond choose anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
 }
 
 /// Adds a static entry.
@@ -540,6 +554,8 @@ replies! {
     ListFdbReply { entries: Vec<FdbInfo> }
     /// Answer to `ListVlans`.
     ListVlansReply { vlans: Vec<VlanInfo> }
+    /// Answer to `ListBonds`.
+    ListBondsReply { bonds: Vec<BondInfo> }
     /// Answer to `ListDrops`.
     ListDropsReply { drops: Vec<DropInfo> }
     /// Answer to `ListWorkers`.
@@ -576,6 +592,8 @@ pub const METHODS: &[(&str, bool, &str)] = &[
     ("ListPorts", false, "Ports with link state and counters; takes Filter"),
     ("ListFdb", false, "Entries of address tables; takes Filter, streams with `more`"),
     ("ListVlans", false, "VLANs in use; takes Filter"),
+    ("ListBonds", false, "Bonds and their members; takes Filter"),
+    ("ExplainBond", false, "Which member a flow takes"),
     ("ListDrops", false, "Dropped frames by port and reason; takes Filter"),
     ("ListWorkers", false, "Worker threads"),
     ("Export", false, "The running configuration as TOML"),
@@ -586,6 +604,10 @@ pub const METHODS: &[(&str, bool, &str)] = &[
     ("AddPort", true, "Adds a port"),
     ("SetPort", true, "Changes settings of a port"),
     ("DelPort", true, "Removes a port"),
+    ("SetBond", true, "Changes options of a bond"),
+    ("AddMember", true, "Adds a member to a bond"),
+    ("DelMember", true, "Removes a member from a bond"),
+    ("SetActive", true, "Makes a member the active one"),
     ("AddFdb", true, "Adds a static entry"),
     ("DelFdb", true, "Removes an entry"),
     ("FlushFdb", true, "Forgets learned entries"),

@@ -5,5 +5,6 @@
 
 pub mod api;
 pub mod bond;
+pub mod bond_status;
 pub mod client;
 pub mod config;

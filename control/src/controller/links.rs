@@ -30,7 +30,7 @@ impl Controller {
             return;
         }
         let by_netdev: BTreeMap<(Option<String>, String), String> =
-            self.config.port.iter().filter_map(|(name, port)| netdev_of(name, port).map(|netdev| (netdev, name.clone()))).collect();
+            self.compiled.ports.iter().filter_map(|(name, parts)| Some((netdev_of(name, &parts.config)?, name.clone()))).collect();
         for event in events {
             if let Some(name) = by_netdev.get(&(event.netns.clone(), event.name.clone())) {
                 self.device_event(name, &event, now);
@@ -59,7 +59,7 @@ impl Controller {
                 self.enter_local(name, clock::tick(now));
             }
             (DeviceChange::Present { .. }, DeviceState::Lost { retry_at, .. }) => *retry_at = now,
-            (DeviceChange::Removed, _) | (_, DeviceState::Patch) => {}
+            (DeviceChange::Removed, _) | (_, DeviceState::None) => {}
         }
     }
 
