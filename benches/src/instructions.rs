@@ -289,6 +289,8 @@ fn port(vlan: VlanPolicy) -> Port {
         hairpin: false,
         isolated: false,
         patch_peer: None,
+        bond: None,
+        member_of: None,
         state: Arc::new(PortState::new(true, true)),
         counters: [PortCounters::default()].into(),
     }

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+use dataplane::bond::{Bond, BondState, HashPolicy, MEMBERS_MAX, Member, Mode, PuntRules};
 use dataplane::clock;
 use dataplane::counters::PortCounters;
 use dataplane::fdb::Fdb;
 use dataplane::snapshot::{Port, PortId, PortState, Snapshot, Switch, SwitchId};
+use proto::bond::{BondMode, XmitHashPolicy};
 use proto::config::{Config, PortConfig, PortKind};
 
 use crate::config::validate::netdev_of;
-use crate::config::vlan;
+use crate::config::{self, vlan};
 
 /// A switch with what survives a change of its settings.
 #[derive(Clone)]
@@ -151,7 +154,7 @@ pub fn compile(config: &Config, old_config: &Config, old: &Compiled, workers: us
         }
     }
 
-    let snapshot = Arc::new(snapshot(config, &switches, &ports));
+    let snapshot = Arc::new(snapshot(config, &switches, &ports, old));
     Compiled { switches, ports, snapshot }
 }
 
@@ -159,7 +162,8 @@ pub fn compile(config: &Config, old_config: &Config, old: &Compiled, workers: us
 /// are.
 fn slots(bond: &str, settings: &PortConfig, old: &Compiled) -> Vec<(String, u8)> {
     let former = |member: &String| Some(old.ports.get(&member_port(bond, member))?.member_of.as_ref()?.slot);
-    let had: Vec<u8> = old.ports.values().filter_map(|port| port.member_of.as_ref()).filter(|place| place.bond == bond).map(|place| place.slot).collect();
+    let had: Vec<u8> =
+        old.ports.values().filter_map(|port| port.member_of.as_ref()).filter(|place| place.bond == bond).map(|place| place.slot).collect();
     let mut taken: Vec<u8> = settings.member.keys().filter_map(former).collect();
     let mut list = Vec::with_capacity(settings.member.len());
     for member in settings.member.keys() {
@@ -173,7 +177,7 @@ fn slots(bond: &str, settings: &PortConfig, old: &Compiled) -> Vec<(String, u8)>
     list
 }
 
-fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &BTreeMap<String, PortParts>) -> Snapshot {
+fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &BTreeMap<String, PortParts>, old: &Compiled) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for (name, settings) in &config.switch {
         let Some(parts) = switches.get(name) else { continue };
@@ -194,11 +198,11 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
         };
         put(&mut snapshot.switches, parts.id.index(), switch);
     }
-    for parts in ports.values() {
+    for (name, parts) in ports {
         let settings = &parts.config;
         let (Some(switch), Some(vlan)) = (switches.get(&settings.switch), vlan::policy(settings)) else { continue };
         let peer = settings.peer.as_ref().filter(|_| settings.kind == PortKind::Patch).and_then(|peer| ports.get(peer));
-        let bond = parts.member_of.as_ref().and_then(|place| Some((ports.get(&place.bond)?.id, place.slot)));
+        let place = parts.member_of.as_ref().and_then(|place| Some((ports.get(&place.bond)?.id, place.slot)));
         let port = Port {
             switch: switch.id,
             vlan,
@@ -212,14 +216,66 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
             hairpin: settings.hairpin,
             isolated: settings.isolated,
             patch_peer: peer.map(|peer| peer.id),
-            bond: parts.bond.as_ref().map(|state| Arc::new(bond(settings, state))),
-            member_of: bond.map(|(bond, index)| Member { bond, index }),
+            bond: parts.bond.as_ref().map(|state| Arc::new(bond(name, parts, ports, old, state))),
+            member_of: place.map(|(bond, index)| Member { bond, index }),
             state: parts.state.clone(),
             counters: parts.counters.clone(),
         };
         put(&mut snapshot.ports, parts.id.index(), port);
     }
     snapshot
+}
+
+fn bond(name: &str, parts: &PortParts, ports: &BTreeMap<String, PortParts>, old: &Compiled, state: &Arc<BondState>) -> Bond {
+    let options = config::bond::options(&parts.config);
+    let mut members = vec![None; MEMBERS_MAX];
+    for member in parts.config.member.keys().filter_map(|member| ports.get(&member_port(name, member))) {
+        if let Some(place) = &member.member_of {
+            members[usize::from(place.slot)] = Some(member.id);
+        }
+    }
+    // Those that were there stay in their order; who is new joins behind them.
+    let former = old.snapshot.port(parts.id).and_then(|port| port.bond.as_ref());
+    let stays =
+        |slot: &u8| former.is_some_and(|former| former.member(*slot).is_some() && former.member(*slot) == members[usize::from(*slot)]);
+    let mut order: ArrayVec<u8, MEMBERS_MAX> =
+        former.map(|former| former.order.iter().copied().filter(stays).collect()).unwrap_or_default();
+    for slot in (0..MEMBERS_MAX as u8).filter(|slot| members[usize::from(*slot)].is_some()) {
+        if !order.contains(&slot) {
+            order.push(slot);
+        }
+    }
+    let dynamic = options.tlb_dynamic_lb;
+    Bond {
+        mode: match options.mode {
+            BondMode::BalanceRr => Mode::BalanceRr { packets_per_slave: options.packets_per_slave },
+            BondMode::ActiveBackup => Mode::ActiveBackup,
+            BondMode::BalanceXor if options.tx_balancing_interval != 0 => Mode::LoadBalance,
+            BondMode::BalanceXor => Mode::BalanceXor,
+            BondMode::Broadcast => Mode::Broadcast,
+            BondMode::Ieee8023ad => Mode::Ieee8023ad,
+            BondMode::BalanceTlb => Mode::BalanceTlb { dynamic },
+            BondMode::BalanceAlb => Mode::BalanceAlb { dynamic },
+            BondMode::Random => Mode::Random,
+        },
+        policy: match options.xmit_hash_policy {
+            XmitHashPolicy::Layer2 => HashPolicy::Layer2,
+            XmitHashPolicy::Layer23 => HashPolicy::Layer23,
+            XmitHashPolicy::Layer34 => HashPolicy::Layer34,
+            XmitHashPolicy::Encap23 => HashPolicy::Encap23,
+            XmitHashPolicy::Encap34 => HashPolicy::Encap34,
+            XmitHashPolicy::VlanSrcMac => HashPolicy::VlanSrcMac,
+        },
+        members: members.into_boxed_slice(),
+        order,
+        all_slaves_active: options.all_slaves_active,
+        punt: PuntRules {
+            slow_protocols: options.mode == BondMode::Ieee8023ad,
+            arp: options.mode == BondMode::BalanceAlb || !options.arp_ip_target.is_empty(),
+            nd: !options.ns_ip6_target.is_empty(),
+        },
+        state: state.clone(),
+    }
 }
 
 fn put<T>(slots: &mut Vec<Option<T>>, index: usize, value: T) {

@@ -11,12 +11,15 @@
 //! Every frame ends sent or dropped; each drop is counted once, under its [`DropReason`], at the port the reason belongs
 //! to. Nothing here allocates, reads a clock, logs or blocks. A [`Pipeline`] belongs to one worker.
 
+mod bonding;
+
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use wire::{MacAddr, Tag, Tpid, ethernet};
 
 use crate::burst::{BURST_MAX, Burst, BurstMemory};
+use crate::clock::Nanos;
 use crate::counters::PortCounters;
 use crate::device::{Capabilities, TxQueue, TxReport};
 use crate::drop_reason::DropReason;
@@ -44,6 +47,8 @@ pub struct Pipeline {
     touched: Vec<PortId>,
     segments: BurstMemory,
     events: Arc<EventQueue>,
+    view: bonding::ViewCache,
+    time: Nanos,
 }
 
 struct TxSlot {
@@ -55,6 +60,9 @@ struct TxSlot {
     tags: [Tags; BURST_MAX],
     /// All of them leave as they are: no tags, nothing for the device or us to finish.
     plain: bool,
+    /// Bit n: pick n leaves with `source` as its source; 0 between bursts.
+    rewrite: u32,
+    source: MacAddr,
 }
 
 /// One admitted frame between ingress and egress.
@@ -95,7 +103,15 @@ struct At<'s> {
 impl Pipeline {
     /// A pipeline whose counters are those of worker number `worker`.
     pub fn new(worker: usize, events: Arc<EventQueue>) -> Pipeline {
-        Pipeline { worker, tx: Vec::new(), touched: Vec::with_capacity(64), segments: BurstMemory::new(), events }
+        Pipeline {
+            worker,
+            tx: Vec::new(),
+            touched: Vec::with_capacity(64),
+            segments: BurstMemory::new(),
+            events,
+            view: bonding::ViewCache::default(),
+            time: 0,
+        }
     }
 
     /// Takes frames for `port` to `queue` from now on; returns the former queue.
@@ -106,9 +122,16 @@ impl Pipeline {
             self.touched.reserve(self.tx.len());
         }
         let capabilities = queue.capabilities();
-        self.tx[port.index()]
-            .replace(TxSlot { queue, capabilities, picks: ArrayVec::new(), tags: [Tags::NONE; BURST_MAX], plain: true })
-            .map(|slot| slot.queue)
+        let slot = TxSlot {
+            queue,
+            capabilities,
+            picks: ArrayVec::new(),
+            tags: [Tags::NONE; BURST_MAX],
+            plain: true,
+            rewrite: 0,
+            source: MacAddr::ZERO,
+        };
+        self.tx[port.index()].replace(slot).map(|slot| slot.queue)
     }
 
     /// Gives the transmit queue of `port` back.
@@ -119,6 +142,10 @@ impl Pipeline {
     /// Forwards the frames of a burst that arrived at port `from`; `now` is the current tick.
     pub fn run(&mut self, snapshot: &Snapshot, from: PortId, burst: &mut Burst<'_>, now: u32) {
         let Some(port) = snapshot.port(from) else { return };
+        self.view.forget();
+        if let Some(member) = port.member_of {
+            return self.run_member(snapshot, from, member, burst, now);
+        }
         let Some(switch) = snapshot.switch(port.switch) else { return };
         let counters = &port.counters[self.worker];
         count_losses(burst, counters);
@@ -264,8 +291,11 @@ impl Pipeline {
                 slot.plain &= bare && lane.complete;
                 slot.picks.push(lane.frame);
             }
-            // The device went away, and control has not yet said so in the port's state.
-            None => out.counters[self.worker].drop(DropReason::TxLinkDown),
+            None => match &out.bond {
+                Some(bond) => self.output_bond(frames, lane, to, out, bond, bare),
+                // The device went away, and control has not yet said so in the port's state.
+                None => out.counters[self.worker].drop(DropReason::TxLinkDown),
+            },
         }
     }
 
@@ -306,13 +336,22 @@ impl Pipeline {
         // Tags that one port had written stay in the octets until another port has them written otherwise.
         let mut tags_written = false;
         while let Some(to) = self.touched.pop() {
-            let (Some(slot), Some(port)) = (self.tx[to.index()].as_mut(), snapshot.port(to)) else { continue };
+            let Some(port) = snapshot.port(to) else { continue };
+            if let Some(member) = port.member_of {
+                self.note_tx(snapshot, member);
+            }
+            let Some(slot) = self.tx[to.index()].as_mut() else { continue };
             let counters = &port.counters[self.worker];
             if slot.plain && !tags_written {
                 slot.queue.transmit(frames, &slot.picks, &TxReport::new(counters));
             } else {
                 tags_written = true;
+                let originals = if slot.rewrite == 0 { None } else { Some(slot.rewrite_sources(frames)) };
                 slot.finish_and_transmit(frames, &mut self.segments, counters);
+                if let Some(originals) = originals {
+                    TxSlot::restore_sources(frames, originals);
+                    slot.rewrite = 0;
+                }
                 slot.tags.fill(Tags::NONE);
                 slot.plain = true;
             }

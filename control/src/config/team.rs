@@ -327,7 +327,8 @@ mod tests {
         assert_eq!((lacp.min_links, lacp.ad_select, lacp.xmit_hash_policy), (2, AdSelect::Count, XmitHashPolicy::Layer34));
         let balanced = options(r#"{"runner": {"name": "loadbalance", "tx_hash": ["eth"], "tx_balancer": {"name": "basic"}}}"#);
         assert_eq!((balanced.xmit_hash_policy, balanced.tx_balancing_interval), (XmitHashPolicy::Layer2, 5000));
-        let by_active = options(r#"{"runner": {"name": "activebackup", "hwaddr_policy": "by_active"}, "notify_peers": {"count": 3, "interval": 100}}"#);
+        let by_active =
+            options(r#"{"runner": {"name": "activebackup", "hwaddr_policy": "by_active"}, "notify_peers": {"count": 3, "interval": 100}}"#);
         assert_eq!((by_active.fail_over_mac, by_active.num_grat_arp, by_active.peer_notif_delay), (FailOverMac::Active, Some(3), 100));
     }
 
@@ -347,8 +348,12 @@ mod tests {
 
     #[test]
     fn ports_have_priorities() {
-        let team = read(r#"{"runner": {"name": "activebackup"}, "hwaddr": "02:00:00:00:00:07", "ports": {"eth0": {"prio": -10, "sticky": true},
-            "eth1": {"prio": 100, "sticky": true}}}"#, &MEMBERS).unwrap();
+        let team = read(
+            r#"{"runner": {"name": "activebackup"}, "hwaddr": "02:00:00:00:00:07", "ports": {"eth0": {"prio": -10, "sticky": true},
+            "eth1": {"prio": 100, "sticky": true}}}"#,
+            &MEMBERS,
+        )
+        .unwrap();
         assert_eq!(team.prio, BTreeMap::from([("eth0".to_owned(), -10), ("eth1".to_owned(), 100)]));
         assert_eq!((team.options.primary_reselect, team.mac), (PrimaryReselect::Failure, Some(MacAddr([2, 0, 0, 0, 0, 7]))));
     }

@@ -405,7 +405,8 @@ mod tests {
 
     #[test]
     fn a_team_configuration_is_the_base_and_options_go_over_it() {
-        let team = r#"{"runner": {"name": "activebackup"}, "link_watch": {"name": "ethtool", "delay_up": 300}, "ports": {"eth1": {"prio": 9}}}"#;
+        let team =
+            r#"{"runner": {"name": "activebackup"}, "link_watch": {"name": "ethtool", "delay_up": 300}, "ports": {"eth1": {"prio": 9}}}"#;
         let port = add_bond("lan up --member eth0 --member eth1 --updelay 500", Some(team)).unwrap();
         let options = port.bond.unwrap();
         assert_eq!((options.mode, options.updelay), (BondMode::ActiveBackup, 500));

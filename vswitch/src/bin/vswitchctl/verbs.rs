@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Failure;
-use crate::bond_render::explanation;
 use crate::args::{Cli, List, Reading, Sim, Verb};
+use crate::bond_render::explanation;
 use crate::printer::Printer;
 use crate::render::Render;
 
