@@ -333,9 +333,9 @@ impl Controller {
     /// # Errors
     ///
     /// When it is no `sim` port.
-    pub fn sim_carrier(&mut self, port: &str, up: bool) -> Result<(), String> {
+    pub fn sim_carrier(&mut self, port: &str, up: bool, now: Nanos) -> Result<(), String> {
         self.sim(port)?;
-        self.set_carrier(port, up);
+        self.set_carrier(port, up, now);
         Ok(())
     }
 }

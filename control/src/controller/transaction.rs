@@ -277,6 +277,7 @@ impl Controller {
             .map(|(_, old)| old.id)
             .collect();
 
+        self.leave_bonds(&compiled, now);
         let mut links = BTreeMap::new();
         let mut attach = Vec::new();
         for (name, parts) in &compiled.ports {
@@ -313,6 +314,7 @@ impl Controller {
         let used = self.compiled.ports.iter().filter_map(|(name, parts)| netdev_of(name, &parts.config)?.0).collect();
         self.devices.namespaces(&used);
         self.update_patch_links();
+        self.join_bonds(now);
         let names: Vec<String> = self.compiled.ports.keys().cloned().collect();
         for name in names {
             self.enter_local(&name, clock::tick(now));
