@@ -21,4 +21,4 @@ pub use settings::{
     AdSelect, ArpAllTargets, ArpValidate, BondMode, BondSettings, FailOverMac, LacpRate, MEMBERS_MAX, MemberSettings, PrimaryReselect,
     SettingsProblem, TARGETS_MAX, XmitHashPolicy,
 };
-pub use status::{BondStatus, Churn, LacpPartner, LacpStatus, LinkState, MemberLacp, MemberStatus, MuxState, ReceiveState};
+pub use status::{BondStatus, Churn, LacpStatus, LinkState, MemberLacp, MemberStatus, MuxState, ReceiveState};
