@@ -9,10 +9,19 @@
 //! differences are in `docs/deviations.md`.
 
 mod action;
+mod active;
 mod agent;
+mod arp_monitor;
 mod event;
+mod frames;
+mod lacp;
+mod link;
+mod member;
+mod notify;
+mod receive_balance;
 mod settings;
 mod status;
+mod transmit_balance;
 
 pub use action::{BondAction, BondView, Reading, Transition};
 pub use agent::BondAgent;
@@ -21,4 +30,4 @@ pub use settings::{
     AdSelect, ArpAllTargets, ArpValidate, BondMode, BondSettings, FailOverMac, LacpRate, MEMBERS_MAX, MemberSettings, PrimaryReselect,
     SettingsProblem, TARGETS_MAX, XmitHashPolicy,
 };
-pub use status::{BondStatus, Churn, LacpPartner, LacpStatus, LinkState, MemberLacp, MemberStatus, MuxState, ReceiveState};
+pub use status::{BondStatus, Churn, LacpStatus, LinkState, MemberLacp, MemberStatus, MuxState, ReceiveState};

@@ -1,9 +1,10 @@
 //! What an agent wants done.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use arrayvec::ArrayVec;
-use wire::MacAddr;
+use wire::{MacAddr, VlanId};
 
 use super::settings::MEMBERS_MAX;
 
@@ -74,6 +75,8 @@ pub enum Transition {
         /// After.
         to: Option<u8>,
     },
+    /// LACP: whether the bond behaves as active-backup for want of a partner.
+    Fallback(bool),
     /// LACP churn of the actor.
     ActorChurn(super::Churn),
     /// LACP churn of the partner.
@@ -98,6 +101,7 @@ impl fmt::Display for Transition {
             Transition::Mux { from, to } => write!(f, "mux machine {from} -> {to}"),
             Transition::Aggregator { from, to } => write!(f, "aggregator {} -> {}", slot(*from), slot(*to)),
             Transition::ActiveAggregator { from, to } => write!(f, "active aggregator {} -> {}", slot(*from), slot(*to)),
+            Transition::Fallback(on) => f.write_str(if *on { "fallback to active-backup" } else { "end of fallback" }),
             Transition::ActorChurn(churn) => write!(f, "actor churn {churn}"),
             Transition::PartnerChurn(churn) => write!(f, "partner churn {churn}"),
             Transition::Carrier(up) => f.write_str(if *up { "carrier up" } else { "carrier down" }),
@@ -130,11 +134,22 @@ pub enum BondAction {
     },
     /// The bond's own MAC address is now this one.
     SetBondMac(MacAddr),
-    /// Member of each of the 256 transmit buckets (balance-tlb, balance-alb, balance-xor with tx balancer).
-    AssignBuckets(Box<[u8; 256]>),
-    /// balance-alb: with which member's MAC address the host answers ARP of a client, by XOR of the four octets of the
-    /// client's address; `None` leaves ARP alone.
-    AssignClients(Box<[Option<MacAddr>; 256]>),
+    /// Member of each of the 256 transmit buckets, `None` while there is none (balance-tlb, balance-alb, balance-xor with tx balancer).
+    AssignBuckets(Box<[Option<u8>; 256]>),
+    /// balance-alb: the host answers ARP of this client with the MAC address of this member.
+    SetClient {
+        /// The client.
+        ip: Ipv4Addr,
+        /// VLAN its frames are tagged with on the bond; 0 for untagged.
+        vlan: VlanId,
+        /// Slot.
+        member: u8,
+    },
+    /// balance-alb: the client with this address is answered as the host does it.
+    ClearClient {
+        /// The client.
+        ip: Ipv4Addr,
+    },
     /// Look something up and answer with the event of the same name.
     Read(Reading),
     /// Tell that something changed, and why.

@@ -86,9 +86,13 @@ pub enum BondEvent<'a> {
     Activity(&'a [MemberActivity]),
     /// Answer to [`Reading::Learned`](super::Reading::Learned).
     Learned(&'a [LearnedAddress]),
-    /// Answer to [`Reading::Buckets`](super::Reading::Buckets): octets transmitted per hash bucket since the last
-    /// reading.
-    Buckets(&'a [u64; 256]),
+    /// Answer to [`Reading::Buckets`](super::Reading::Buckets): octets transmitted since the last reading.
+    Buckets {
+        /// Those of each hash bucket.
+        octets: &'a [u64; 256],
+        /// Those of the active member that belong to no bucket.
+        unbalanced: u64,
+    },
 }
 
 impl BondEvent<'_> {

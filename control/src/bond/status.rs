@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use dataplane::clock::Nanos;
 use wire::MacAddr;
+use wire::lacp::PortInfo;
 
 use super::{BondSettings, BondView};
 
@@ -85,32 +86,15 @@ named! {
     }
 }
 
-/// What one end of an aggregated link says about itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LacpPartner {
-    /// Priority of the system.
-    pub system_priority: u16,
-    /// The system.
-    pub system: MacAddr,
-    /// Operational key.
-    pub key: u16,
-    /// Priority of the port.
-    pub port_priority: u16,
-    /// Number of the port.
-    pub port: u16,
-    /// State bits (IEEE 802.1AX-2014 clause 6.4.2.3, bit 0 is LACP_Activity).
-    pub state: u8,
-}
-
 /// LACP of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberLacp {
     /// Identifier of the aggregator it belongs to.
     pub aggregator: Option<u8>,
     /// What it says.
-    pub actor: LacpPartner,
+    pub actor: PortInfo,
     /// What it heard, or the defaults.
-    pub partner: LacpPartner,
+    pub partner: PortInfo,
     /// Receive machine.
     pub receive: ReceiveState,
     /// Mux machine.
