@@ -10,6 +10,7 @@ pub mod compile;
 pub mod config;
 pub mod controller;
 pub mod device;
+pub mod flow;
 pub mod group;
 pub mod server;
 pub mod store;

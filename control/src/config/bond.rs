@@ -87,11 +87,16 @@ fn check_options(name: &str, port: &PortConfig, options: &BondConfig, problems: 
             0 => "the bond has no members yet".to_owned(),
             _ => format!("members: {}", port.member.keys().cloned().collect::<Vec<_>>().join(", ")),
         };
-        wrong("primary", format!("no member {primary:?}"), &help);
+        let related = Subject::Member(name.to_owned(), primary.clone());
+        let problem = Problem::new(Subject::Bond(name.to_owned()), format!("no member {primary:?}"));
+        problems.push(problem.at("primary").help(help).related(related));
     }
-    for problem in settings(options).check() {
-        wrong(problem.option, problem.message, problem.help);
-    }
+    problems.extend(
+        settings(options)
+            .check()
+            .into_iter()
+            .map(|problem| Problem::new(Subject::Bond(name.to_owned()), problem.message).at(problem.option).help(problem.help)),
+    );
 }
 
 /// What the bond's agent is told.

@@ -216,9 +216,13 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// The words of serde in those of an administrator.
 fn plain(message: &str) -> String {
-    const WORDS: [(&str, &str); 9] = [
+    const WORDS: [(&str, &str); 13] = [
         ("type: sequence", "type: array"),
         ("type: map", "type: table"),
+        ("expected struct BondConfig", "expected a table"),
+        ("expected a map", "expected a table"),
+        ("expected u8", "expected a number from 0 to 255"),
+        ("expected i32", "expected a number from -2147483648 to 2147483647"),
         ("expected u16", "expected a number from 0 to 65535"),
         ("expected u32", "expected a number from 0 to 4294967295"),
         ("expected a boolean", "expected true or false"),

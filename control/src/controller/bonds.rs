@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
-use dataplane::bond::{BUCKETS, BondState, MEMBERS_MAX};
+use dataplane::bond::{BUCKETS, BondState, Client};
 use dataplane::clock::Nanos;
 use dataplane::snapshot::{PortId, VlanPolicy};
 use proto::api::{Changed, Event, SetActive};
@@ -18,7 +18,8 @@ use wire::{MacAddr, Tag, Tpid, VlanId};
 use super::transaction::netdev_of_link;
 use super::{Controller, DeviceState};
 use crate::bond::{
-    BondAction, BondAgent, BondEvent, BondSettings, BondView, HostAddress, LearnedAddress, MemberActivity, MemberSettings, Reading, Transition,
+    BondAction, BondAgent, BondEvent, BondSettings, BondView, HostAddress, LearnedAddress, MemberActivity, MemberSettings, Reading,
+    Transition,
 };
 use crate::compile::Compiled;
 use crate::config::{bond as options, vlan};
@@ -26,8 +27,6 @@ use crate::device::Netdev;
 
 /// Punted frames taken in one go.
 const PUNTED: usize = 512;
-/// Addresses named to the outside after a failover at most: a minute of frames at 100 Mbit/s would help nobody.
-const LEARNED_MAX: usize = 4096;
 /// Entries of an address table looked at in one go.
 const LIST: usize = 1024;
 
@@ -44,6 +43,8 @@ pub(super) struct RunningBond {
     mac: Option<MacAddr>,
     /// Octets of each bucket at the last reading.
     octets: Box<[u64; BUCKETS]>,
+    /// Those that belonged to no bucket.
+    unbalanced: u64,
 }
 
 /// One member.
@@ -110,8 +111,15 @@ impl Controller {
                 Some(_) => {}
                 None => {
                     let agent = BondAgent::new(settings, mac, now);
-                    let bond =
-                        RunningBond { id, agent, members: BTreeMap::new(), host: Vec::new(), mac, octets: Box::new([0; BUCKETS]) };
+                    let bond = RunningBond {
+                        id,
+                        agent,
+                        members: BTreeMap::new(),
+                        host: Vec::new(),
+                        mac,
+                        octets: Box::new([0; BUCKETS]),
+                        unbalanced: 0,
+                    };
                     self.bonds.insert(name.clone(), bond);
                 }
             }
@@ -326,13 +334,22 @@ impl Controller {
                 BondAction::AssignBuckets(slots) => {
                     if let Some(state) = self.bond_state(name) {
                         for (bucket, slot) in (0..=u8::MAX).zip(slots.iter()) {
-                            state.set_bucket(bucket, Some(*slot).filter(|slot| usize::from(*slot) < MEMBERS_MAX));
+                            state.set_bucket(bucket, *slot);
                         }
                     }
                 }
                 BondAction::Read(reading) => self.read_for(name, reading, &mut more, now),
                 BondAction::Log { member, transition, reason } => self.bond_log(name, member, &transition, reason),
-                other => self.assign_clients(name, &other),
+                BondAction::SetClient { ip, vlan, member } => {
+                    if let Some(state) = self.bond_state(name) {
+                        state.set_client(Client { ip: ip.octets(), vlan, member });
+                    }
+                }
+                BondAction::ClearClient { ip } => {
+                    if let Some(state) = self.bond_state(name) {
+                        state.clear_client(BondState::client_bucket(ip.octets()));
+                    }
+                }
             }
             queue.extend(more);
         }
@@ -435,7 +452,9 @@ impl Controller {
                     *octets = total.wrapping_sub(*before);
                     *before = total;
                 }
-                self.answer(name, BondEvent::Buckets(&octets), actions, now);
+                let total = state.unbalanced_octets();
+                let unbalanced = total.wrapping_sub(std::mem::replace(&mut bond.unbalanced, total));
+                self.answer(name, BondEvent::Buckets { octets: &octets, unbalanced }, actions, now);
             }
         }
     }
@@ -470,11 +489,6 @@ impl Controller {
                 if let Some(tag) = tag_on(&policy, entry.vlan) {
                     list.push(LearnedAddress { tag, mac: entry.mac });
                 }
-            }
-            if list.len() >= LEARNED_MAX {
-                tracing::warn!("bond {name:?}: neighbours are told of {LEARNED_MAX} addresses only; the others are learned as they send");
-                list.truncate(LEARNED_MAX);
-                break;
             }
         }
         list

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stderr, reason = "tests say what they skip")]
 
+mod bonds;
 mod commands;
 mod daemon;
 mod devices;

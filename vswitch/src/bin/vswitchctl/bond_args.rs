@@ -8,9 +8,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueHint};
 use control::config::team;
-use proto::bond::{
-    AdSelect, ArpAllTargets, ArpValidate, BondConfig, BondMode, FailOverMac, LacpRate, MemberConfig, PrimaryReselect, XmitHashPolicy,
-};
+use proto::bond::{AdSelect, ArpAllTargets, ArpValidate, BondMode, FailOverMac, LacpRate, MemberConfig, PrimaryReselect, XmitHashPolicy};
 use proto::config::{PortConfig, PortKind, Size};
 use serde_json::{Map, Value};
 use wire::MacAddr;
@@ -347,6 +345,7 @@ impl AddMember {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use proto::bond::BondConfig;
     use serde_json::json;
 
     use super::*;
