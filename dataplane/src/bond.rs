@@ -100,7 +100,7 @@ pub struct Bond {
     /// The hash of the modes that use one.
     pub policy: HashPolicy,
     /// Ports of the members by slot; `None` where a slot is free.
-    pub members: Box<[Option<PortId>]>,
+    pub members: [Option<PortId>; MEMBERS_MAX],
     /// Slots in the order in which the members joined: the kernel's slave order, down members included.
     pub order: ArrayVec<u8, MEMBERS_MAX>,
     /// Take frames from inactive members too, duplicates included.

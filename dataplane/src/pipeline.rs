@@ -47,8 +47,9 @@ pub struct Pipeline {
     touched: Vec<PortId>,
     segments: BurstMemory,
     events: Arc<EventQueue>,
-    view: bonding::ViewCache,
     time: Nanos,
+    /// Ports whose slots stand for bonds.
+    bonds: Vec<PortId>,
 }
 
 struct TxSlot {
@@ -63,6 +64,8 @@ struct TxSlot {
     /// Bit n: pick n leaves with `source` as its source; 0 between bursts.
     rewrite: u32,
     source: MacAddr,
+    /// It collects frames for the members of a bond.
+    is_bond: bool,
 }
 
 /// One admitted frame between ingress and egress.
@@ -109,8 +112,8 @@ impl Pipeline {
             touched: Vec::with_capacity(64),
             segments: BurstMemory::new(),
             events,
-            view: bonding::ViewCache::default(),
             time: 0,
+            bonds: Vec::new(),
         }
     }
 
@@ -130,6 +133,7 @@ impl Pipeline {
             plain: true,
             rewrite: 0,
             source: MacAddr::ZERO,
+            is_bond: false,
         };
         self.tx[port.index()].replace(slot).map(|slot| slot.queue)
     }
@@ -142,7 +146,6 @@ impl Pipeline {
     /// Forwards the frames of a burst that arrived at port `from`; `now` is the current tick.
     pub fn run(&mut self, snapshot: &Snapshot, from: PortId, burst: &mut Burst<'_>, now: u32) {
         let Some(port) = snapshot.port(from) else { return };
-        self.view.forget();
         if let Some(member) = port.member_of {
             return self.run_member(snapshot, from, member, burst, now);
         }
@@ -291,11 +294,8 @@ impl Pipeline {
                 slot.plain &= bare && lane.complete;
                 slot.picks.push(lane.frame);
             }
-            None => match &out.bond {
-                Some(bond) => self.output_bond(frames, lane, to, out, bond, bare),
-                // The device went away, and control has not yet said so in the port's state.
-                None => out.counters[self.worker].drop(DropReason::TxLinkDown),
-            },
+            // The device went away, and control has not yet said so in the port's state.
+            None => out.counters[self.worker].drop(DropReason::TxLinkDown),
         }
     }
 
@@ -337,8 +337,9 @@ impl Pipeline {
         let mut tags_written = false;
         while let Some(to) = self.touched.pop() {
             let Some(port) = snapshot.port(to) else { continue };
-            if let Some(member) = port.member_of {
-                self.note_tx(snapshot, member);
+            if let Some(bond) = &port.bond {
+                self.distribute(to, port, bond, frames, tags_written);
+                continue;
             }
             let Some(slot) = self.tx[to.index()].as_mut() else { continue };
             let counters = &port.counters[self.worker];

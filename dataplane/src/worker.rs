@@ -387,6 +387,7 @@ impl Worker {
                 }
                 retired.tx.extend(self.pipeline.attach(attach.port, attach.tx));
             }
+            self.pipeline.prepare(&update.snapshot);
             retired.snapshot = Some(core::mem::replace(&mut self.snapshot, update.snapshot));
             self.polling = update.polling;
             // Control is gone when this fails; then `stop` follows.

@@ -11,32 +11,34 @@ use super::flow::{self, Flow};
 use super::select::Outgoing;
 
 /// The hash of a frame.
-#[inline]
 pub fn hash(policy: HashPolicy, frame: &Outgoing<'_>) -> u32 {
     match policy {
         HashPolicy::Layer2 => layer2(frame),
         HashPolicy::VlanSrcMac => vlan_srcmac(frame),
-        HashPolicy::Layer34 => match network(frame, true) {
-            Some(flow) => layer34(&flow),
-            None => layer2(frame),
-        },
-        HashPolicy::Layer23 => match network(frame, false) {
-            Some(flow) => mix(layer2(frame) ^ flow.addresses),
-            None => layer2(frame),
-        },
-        HashPolicy::Encap23 => match flow::innermost(frame) {
-            Some(flow) => mix(layer2(frame) ^ flow.addresses),
-            None => layer2(frame),
-        },
-        HashPolicy::Encap34 => match flow::innermost(frame) {
-            Some(flow) => layer34(&flow),
-            None => layer2(frame),
-        },
+        HashPolicy::Layer34 => layer34(frame),
+        HashPolicy::Layer23 => layer23(frame),
+        HashPolicy::Encap23 | HashPolicy::Encap34 => encap(policy, frame),
     }
 }
 
-#[inline]
-fn layer2(frame: &Outgoing<'_>) -> u32 {
+fn layer23(frame: &Outgoing<'_>) -> u32 {
+    match network(frame, false) {
+        Some(flow) => mix(layer2(frame) ^ flow.addresses),
+        None => layer2(frame),
+    }
+}
+
+fn encap(policy: HashPolicy, frame: &Outgoing<'_>) -> u32 {
+    match flow::innermost(frame) {
+        Some(flow) if policy == HashPolicy::Encap34 => flow_hash(&flow),
+        Some(flow) => mix(layer2(frame) ^ flow.addresses),
+        None => layer2(frame),
+    }
+}
+
+/// `layer2`.
+#[inline(always)]
+pub(crate) fn layer2(frame: &Outgoing<'_>) -> u32 {
     match frame.head.first_chunk::<{ ethernet::HEADER_LEN }>() {
         Some(header) => u32::from(header[5] ^ header[11]) ^ u32::from(frame.ether_type),
         None => 0,
@@ -53,8 +55,32 @@ fn vlan_srcmac(frame: &Outgoing<'_>) -> u32 {
     }
 }
 
-#[inline]
-fn layer34(flow: &Flow) -> u32 {
+/// `layer3+4`.
+#[inline(always)]
+pub(crate) fn layer34(frame: &Outgoing<'_>) -> u32 {
+    // What most frames are, without detours.
+    if frame.ether_type == ethernet::ETHER_TYPE_IPV4
+        && let Some(octets) = frame.head.first_chunk::<38>()
+        && let [.., version, _, _, _, _, _, flags, offset, _, protocol, _, _, a, b, c, d, e, f, g, h, i, j, k, l] = *octets
+        && version & 0xf == 5
+        && (flags & 0x3f, offset) == (0, 0)
+        && matches!(protocol, ip_protocol::TCP | ip_protocol::UDP)
+    {
+        let words = [[a, b, c, d], [e, f, g, h], [i, j, k, l]];
+        return mix(words.iter().fold(0, |sum, word| sum ^ u32::from_le_bytes(*word))) >> 1;
+    }
+    layer34_of_any(frame)
+}
+
+#[inline(never)]
+fn layer34_of_any(frame: &Outgoing<'_>) -> u32 {
+    match network(frame, true) {
+        Some(flow) => flow_hash(&flow),
+        None => layer2(frame),
+    }
+}
+
+fn flow_hash(flow: &Flow) -> u32 {
     let upper = if flow.icmp >> 16 != 0 { flow.icmp } else { flow.ports };
     // The lowest bit is the least varied one where ports are even.
     mix(upper ^ flow.addresses) >> 1

@@ -105,7 +105,7 @@ impl Bond {
     #[inline]
     pub fn select(&self, view: &BondView, frame: &Outgoing<'_>, sequence: impl FnOnce() -> u32) -> Choice {
         match self.mode {
-            Mode::BalanceXor | Mode::Ieee8023ad => self.by_hash(view, frame),
+            Mode::BalanceXor | Mode::Ieee8023ad => self.by_hash(view, hash::hash(self.policy, frame)),
             Mode::ActiveBackup => Choice::plain(active(view)),
             Mode::Broadcast => Choice::plain(if view.tx.is_empty() { Egress::None } else { Egress::All }),
             Mode::BalanceRr { packets_per_slave } => Choice::plain(self.round_robin(view, frame, packets_per_slave, sequence)),
@@ -117,10 +117,14 @@ impl Bond {
         }
     }
 
-    #[inline]
-    fn by_hash(&self, view: &BondView, frame: &Outgoing<'_>) -> Choice {
-        let hash = hash::hash(self.policy, frame);
+    fn by_hash(&self, view: &BondView, hash: u32) -> Choice {
         Choice { hash: Some(hash), ..Choice::plain(nth(view, hash)) }
+    }
+
+    /// Whether nothing but the hash of a frame matters.
+    #[inline]
+    pub(crate) fn is_by_hash(&self) -> bool {
+        matches!(self.mode, Mode::BalanceXor | Mode::Ieee8023ad)
     }
 
     #[inline(never)]
@@ -230,7 +234,13 @@ fn active(view: &BondView) -> Egress {
 
 #[inline]
 fn nth(view: &BondView, hash: u32) -> Egress {
-    if view.tx.is_empty() { Egress::None } else { Egress::One(view.tx[hash as usize % view.tx.len()]) }
+    if view.tx.is_empty() { Egress::None } else { Egress::One(view.tx[position(hash, view.tx.len() as u32) as usize]) }
+}
+
+/// Which of `members` usable members a hash means. `members` is not 0.
+#[inline]
+pub(crate) fn position(hash: u32, members: u32) -> u32 {
+    hash % members
 }
 
 /// Spreads the numbers of a sequence over all numbers, as if they were random (the finalizer of MurmurHash3).

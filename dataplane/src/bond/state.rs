@@ -104,13 +104,14 @@ impl BondState {
     /// The view in force.
     #[inline]
     pub fn view(&self) -> BondView {
-        let words = self.words();
-        let mut tx = ArrayVec::new_const();
-        for i in 0..(words[0] >> 8 & 0xff) as usize {
-            // Never more than fit: the count is of the slots that were put in.
-            let _ = tx.try_push((words[1 + i / 8] >> (i % 8 * 8)) as u8);
+        let [first, slots @ ..] = self.words();
+        let mut octets = [0; MEMBERS_MAX];
+        for (to, word) in octets.as_chunks_mut::<8>().0.iter_mut().zip(slots) {
+            *to = word.to_le_bytes();
         }
-        BondView { active: Some(words[0] as u8).filter(|slot| usize::from(*slot) < MEMBERS_MAX), tx, rx: (words[0] >> 32) as u32 }
+        let mut tx = ArrayVec::from(octets);
+        tx.truncate((first >> 8 & 0xff) as usize);
+        BondView { active: Some(first as u8).filter(|slot| usize::from(*slot) < MEMBERS_MAX), tx, rx: (first >> 32) as u32 }
     }
 
     #[inline]

@@ -115,12 +115,13 @@ impl Lab {
         self.port(port).bond = Some(Arc::new(Bond {
             mode,
             policy,
-            members: members.iter().map(|member| Some(PortId(*member as u16))).collect(),
+            members: std::array::from_fn(|slot| members.get(slot).map(|member| PortId(*member as u16))),
             order: slots(),
             all_slaves_active: false,
             punt: PuntRules::default(),
             state: state.clone(),
         }));
+        self.pipeline.prepare(&self.snapshot);
         state
     }
 
