@@ -205,7 +205,7 @@ impl BondAgent {
             let octets = frames::neighbour_solicitation(source.mac.unwrap_or(own), source.ip, *target, source.tag);
             out.push(BondAction::Send { member, octets });
         }
-        self.members[index].last_tx = Some(now);
+        self.members[index].last_probe = Some(now);
     }
 
     /// The host's address nearest to a target: that with the longest prefix that holds it.
@@ -289,7 +289,7 @@ impl BondAgent {
             return if proven { Role::Overhears } else { Role::Untrusted };
         }
         let asked = self.member(self.arp.asking);
-        let sent = asked.is_some_and(|member| within(now, member.last_tx, ms(self.settings.arp_interval), 1));
+        let sent = asked.is_some_and(|member| within(now, member.last_probe, ms(self.settings.arp_interval), 1));
         if sent { Role::AsksElsewhere } else { Role::Untrusted }
     }
 

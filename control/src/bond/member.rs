@@ -29,6 +29,8 @@ pub(super) struct Member {
     /// When a frame that counts was last received.
     pub(super) last_rx: Option<Nanos>,
     pub(super) last_tx: Option<Nanos>,
+    /// When the ARP monitor last asked by it.
+    pub(super) last_probe: Option<Nanos>,
     /// When each target, IPv4 before IPv6, last gave a valid sign of life here.
     pub(super) target_rx: [Option<Nanos>; 2 * TARGETS_MAX],
     pub(super) lacp: Port,
@@ -51,6 +53,7 @@ impl Member {
             last_link_up: now,
             last_rx: None,
             last_tx: None,
+            last_probe: None,
             target_rx: [None; 2 * TARGETS_MAX],
             lacp: Port::new(slot, bond),
         }
