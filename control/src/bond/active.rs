@@ -44,7 +44,10 @@ impl BondAgent {
             .find(|member| Some(member.slot) == self.active && Some(member.settings.prio) == highest)
             .or_else(|| up().find(|member| Some(member.settings.prio) == highest));
         let by_prio = if self.chooses_active() { by_prio } else { current.or_else(|| up().next()) };
-        let Some(preferred) = primary.or(by_prio) else { return current.map(|member| member.slot) };
+        let Some(preferred) = primary.or(by_prio) else {
+            let waiting = || self.members.iter().find(|member| member.usable());
+            return current.or_else(waiting).map(|member| member.slot);
+        };
         let Some(current) = current.filter(|member| member.slot != preferred.slot) else { return Some(preferred.slot) };
         let speed = |mbps: Option<u32>| mbps.unwrap_or(0);
         let better = match self.settings.primary_reselect {

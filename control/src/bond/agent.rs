@@ -11,7 +11,7 @@ use super::member::Member;
 use super::notify::Notify;
 use super::receive_balance::ReceiveBalance;
 use super::settings::{BondMode, BondSettings, FailOverMac, MEMBERS_MAX, MemberSettings};
-use super::status::{BondStatus, MemberStatus};
+use super::status::{BondStatus, LinkState, MemberStatus};
 use super::transmit_balance::TransmitBalance;
 
 /// The state of one bond.
@@ -309,7 +309,9 @@ impl BondAgent {
             BondMode::ActiveBackup => BondView {
                 active: self.active,
                 tx: slots(&is_active),
-                rx: bits(&|member| is_active(member) || accepts(member) || self.arp.is_asking(member.slot)),
+                rx: bits(&|member| {
+                    is_active(member) || accepts(member) || (member.link == LinkState::Back && self.arp.is_asking(member.slot))
+                }),
             },
             BondMode::Ieee8023ad if self.lacp.fallback => {
                 BondView { active: self.active, tx: slots(&is_active), rx: bits(&|member| is_active(member) || accepts(member)) }
