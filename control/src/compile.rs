@@ -228,7 +228,7 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
 
 fn bond(name: &str, parts: &PortParts, ports: &BTreeMap<String, PortParts>, old: &Compiled, state: &Arc<BondState>) -> Bond {
     let options = config::bond::options(&parts.config);
-    let mut members = vec![None; MEMBERS_MAX];
+    let mut members = [None; MEMBERS_MAX];
     for member in parts.config.member.keys().filter_map(|member| ports.get(&member_port(name, member))) {
         if let Some(place) = &member.member_of {
             members[usize::from(place.slot)] = Some(member.id);
@@ -266,7 +266,7 @@ fn bond(name: &str, parts: &PortParts, ports: &BTreeMap<String, PortParts>, old:
             XmitHashPolicy::Encap34 => HashPolicy::Encap34,
             XmitHashPolicy::VlanSrcMac => HashPolicy::VlanSrcMac,
         },
-        members: members.into_boxed_slice(),
+        members,
         order,
         all_slaves_active: options.all_slaves_active,
         punt: PuntRules {
