@@ -15,6 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use dataplane::bond::{Bond, BondState, BondView, HashPolicy, MEMBERS_MAX, Member, Mode, PuntRules};
 use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport, Wake};
 use dataplane::events::EventQueue;
 use dataplane::fdb::{EntryKind, Fdb, Learned, Learner};
@@ -49,6 +50,11 @@ pub enum Work {
     Vlan,
     /// Known station, from parse to transmit queue
     Pipeline,
+    /// Known station behind a bond of two members, which the hash over layer 2 chooses from
+    BondLayer2,
+    /// The same with the hash over layers 3 and 4
+    #[value(name = "bond-layer34")]
+    BondLayer34,
 }
 
 /// Whether frames of a burst have addresses in common.
@@ -75,6 +81,10 @@ impl Case {
     /// The case the target of 250 instructions is about.
     pub const TARGET: Case = Case { work: Work::Pipeline, burst: 32, flows: Flows::Many };
 
+    /// The cases the targets of choosing a member are about, with instructions more than without a bond at most.
+    pub const SELECTIONS: [(Case, f64); 2] =
+        [(Case { work: Work::BondLayer2, ..Case::TARGET }, 60.0), (Case { work: Work::BondLayer34, ..Case::TARGET }, 120.0)];
+
     /// All cases.
     pub fn all() -> Vec<Case> {
         let mut cases = Vec::new();
@@ -91,6 +101,21 @@ impl Case {
     /// The filling of the same bursts, which is to be taken off; `None` where nothing is filled.
     pub fn filling(self) -> Option<Case> {
         (!matches!(self.work, Work::Receive | Work::FdbHit)).then_some(Case { work: Work::Receive, ..self })
+    }
+}
+
+impl Work {
+    /// What is counted beside it for comparison: the same without a bond.
+    pub fn without_bond(self) -> Option<Work> {
+        self.policy().map(|_| Work::Pipeline)
+    }
+
+    fn policy(self) -> Option<HashPolicy> {
+        match self {
+            Work::BondLayer2 => Some(HashPolicy::Layer2),
+            Work::BondLayer34 => Some(HashPolicy::Layer34),
+            _ => None,
+        }
     }
 }
 
@@ -138,6 +163,9 @@ impl Workload {
         for (i, vlan) in ports.iter().enumerate() {
             pipeline.attach(PortId(i as u16), Box::new(Null));
             snapshot.ports.push(Some(port(vlan())));
+        }
+        if let Some(policy) = case.work.policy() {
+            make_bond(&mut pipeline, &mut snapshot, policy);
         }
         let fdb = Arc::new(Fdb::new(FDB_SIZE));
         let flows = if case.flows == Flows::One { 1 } else { FLOWS };
@@ -209,7 +237,7 @@ impl Workload {
             Work::Parse => (0, 0, frames),
             Work::Flood => (4 * frames, 4 * frames * len, 0),
             Work::Vlan => (frames, frames * (len + 4), 0),
-            Work::Pipeline => (frames, frames * len, 0),
+            Work::Pipeline | Work::BondLayer2 | Work::BondLayer34 => (frames, frames * len, 0),
         };
         if (sent, octets, dropped) != expected {
             return Err(format!("{}: sent, octets, dropped: {:?}, expected {expected:?}", self.case, (sent, octets, dropped)));
@@ -250,6 +278,10 @@ fn frame(to: MacAddr, from: MacAddr) -> [u8; FRAME_LEN] {
     octets[6..12].copy_from_slice(&from.0);
     // IPv4.
     octets[12..14].copy_from_slice(&[0x08, 0x00]);
+    // No options, no fragment, TCP.
+    octets[14] = 0x45;
+    octets[20..22].copy_from_slice(&[0x40, 0x00]);
+    octets[23] = 6;
     octets
 }
 
@@ -289,9 +321,38 @@ fn port(vlan: VlanPolicy) -> Port {
         hairpin: false,
         isolated: false,
         patch_peer: None,
+        bond: None,
+        member_of: None,
         state: Arc::new(PortState::new(true, true)),
         counters: [PortCounters::default()].into(),
     }
+}
+
+/// Makes port 1 a bond of two further ports.
+fn make_bond(pipeline: &mut Pipeline, snapshot: &mut Snapshot, policy: HashPolicy) {
+    let bond = PortId(1);
+    let state = Arc::new(BondState::new(1));
+    state.publish(&BondView { active: Some(0), tx: [0, 1].into_iter().collect(), rx: 3 });
+    pipeline.detach(bond);
+    let mut members = [None; MEMBERS_MAX];
+    for index in 0..2 {
+        let id = PortId(snapshot.ports.len() as u16);
+        pipeline.attach(id, Box::new(Null));
+        snapshot.ports.push(Some(Port { member_of: Some(Member { bond, index }), ..port(open()) }));
+        members[usize::from(index)] = Some(id);
+    }
+    if let Some(port) = &mut snapshot.ports[bond.index()] {
+        port.bond = Some(Arc::new(Bond {
+            mode: Mode::BalanceXor,
+            policy,
+            members,
+            order: [0, 1].into_iter().collect(),
+            all_slaves_active: false,
+            punt: PuntRules::default(),
+            state,
+        }));
+    }
+    pipeline.prepare(snapshot);
 }
 
 /// Delivers the same frames again and again.

@@ -11,12 +11,15 @@
 //! Every frame ends sent or dropped; each drop is counted once, under its [`DropReason`], at the port the reason belongs
 //! to. Nothing here allocates, reads a clock, logs or blocks. A [`Pipeline`] belongs to one worker.
 
+mod bonding;
+
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use wire::{MacAddr, Tag, Tpid, ethernet};
 
 use crate::burst::{BURST_MAX, Burst, BurstMemory};
+use crate::clock::Nanos;
 use crate::counters::PortCounters;
 use crate::device::{Capabilities, TxQueue, TxReport};
 use crate::drop_reason::DropReason;
@@ -44,6 +47,9 @@ pub struct Pipeline {
     touched: Vec<PortId>,
     segments: BurstMemory,
     events: Arc<EventQueue>,
+    time: Nanos,
+    /// Ports whose slots stand for bonds.
+    bonds: Vec<PortId>,
 }
 
 struct TxSlot {
@@ -55,6 +61,11 @@ struct TxSlot {
     tags: [Tags; BURST_MAX],
     /// All of them leave as they are: no tags, nothing for the device or us to finish.
     plain: bool,
+    /// Bit n: pick n leaves with `source` as its source; 0 between bursts.
+    rewrite: u32,
+    source: MacAddr,
+    /// It collects frames for the members of a bond.
+    is_bond: bool,
 }
 
 /// One admitted frame between ingress and egress.
@@ -95,7 +106,15 @@ struct At<'s> {
 impl Pipeline {
     /// A pipeline whose counters are those of worker number `worker`.
     pub fn new(worker: usize, events: Arc<EventQueue>) -> Pipeline {
-        Pipeline { worker, tx: Vec::new(), touched: Vec::with_capacity(64), segments: BurstMemory::new(), events }
+        Pipeline {
+            worker,
+            tx: Vec::new(),
+            touched: Vec::with_capacity(64),
+            segments: BurstMemory::new(),
+            events,
+            time: 0,
+            bonds: Vec::new(),
+        }
     }
 
     /// Takes frames for `port` to `queue` from now on; returns the former queue.
@@ -106,9 +125,17 @@ impl Pipeline {
             self.touched.reserve(self.tx.len());
         }
         let capabilities = queue.capabilities();
-        self.tx[port.index()]
-            .replace(TxSlot { queue, capabilities, picks: ArrayVec::new(), tags: [Tags::NONE; BURST_MAX], plain: true })
-            .map(|slot| slot.queue)
+        let slot = TxSlot {
+            queue,
+            capabilities,
+            picks: ArrayVec::new(),
+            tags: [Tags::NONE; BURST_MAX],
+            plain: true,
+            rewrite: 0,
+            source: MacAddr::ZERO,
+            is_bond: false,
+        };
+        self.tx[port.index()].replace(slot).map(|slot| slot.queue)
     }
 
     /// Gives the transmit queue of `port` back.
@@ -119,6 +146,9 @@ impl Pipeline {
     /// Forwards the frames of a burst that arrived at port `from`; `now` is the current tick.
     pub fn run(&mut self, snapshot: &Snapshot, from: PortId, burst: &mut Burst<'_>, now: u32) {
         let Some(port) = snapshot.port(from) else { return };
+        if let Some(member) = port.member_of {
+            return self.run_member(snapshot, from, member, burst, now);
+        }
         let Some(switch) = snapshot.switch(port.switch) else { return };
         let counters = &port.counters[self.worker];
         count_losses(burst, counters);
@@ -306,13 +336,23 @@ impl Pipeline {
         // Tags that one port had written stay in the octets until another port has them written otherwise.
         let mut tags_written = false;
         while let Some(to) = self.touched.pop() {
-            let (Some(slot), Some(port)) = (self.tx[to.index()].as_mut(), snapshot.port(to)) else { continue };
+            let Some(port) = snapshot.port(to) else { continue };
+            if let Some(bond) = &port.bond {
+                self.distribute(to, port, bond, frames, tags_written);
+                continue;
+            }
+            let Some(slot) = self.tx[to.index()].as_mut() else { continue };
             let counters = &port.counters[self.worker];
             if slot.plain && !tags_written {
                 slot.queue.transmit(frames, &slot.picks, &TxReport::new(counters));
             } else {
                 tags_written = true;
+                let originals = if slot.rewrite == 0 { None } else { Some(slot.rewrite_sources(frames)) };
                 slot.finish_and_transmit(frames, &mut self.segments, counters);
+                if let Some(originals) = originals {
+                    TxSlot::restore_sources(frames, originals);
+                    slot.rewrite = 0;
+                }
                 slot.tags.fill(Tags::NONE);
                 slot.plain = true;
             }

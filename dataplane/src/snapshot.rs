@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use wire::{Tpid, VlanId, VlanSet};
 
+use crate::bond::{Bond, Member};
 use crate::counters::PortCounters;
 use crate::fdb::Fdb;
 
@@ -106,6 +107,12 @@ pub struct Port {
     pub isolated: bool,
     /// The other end, if this is a patch port.
     pub patch_peer: Option<PortId>,
+    /// How frames leave by members, if this is a bond. A bond's port has no queues, and no counts of its own of frames
+    /// received and transmitted: its members have.
+    pub bond: Option<Arc<Bond>>,
+    /// The bond, if this port is one of a bond's members. Then it is not among the ports of a switch; of its own settings
+    /// only state and counters count.
+    pub member_of: Option<Member>,
     /// What changes without configuration.
     pub state: Arc<PortState>,
     /// One set of counters per worker, by worker number.

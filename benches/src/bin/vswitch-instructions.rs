@@ -86,8 +86,9 @@ fn count_all(cli: &Cli) -> anyhow::Result<ExitCode> {
     let temporary = tempfile::tempdir().context("make a directory for profiles")?;
     let directory = cli.keep.as_deref().unwrap_or(temporary.path());
     fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
-    // The filling is needed for the table, whether it was asked for or not.
-    let mut needed: Vec<Case> = chosen.iter().flat_map(|case| [Some(*case), case.filling()]).flatten().collect();
+    // The filling and what a case is compared with are needed for the table, whether asked for or not.
+    let without_bond = |case: &Case| case.work.without_bond().map(|work| Case { work, ..*case });
+    let mut needed: Vec<Case> = chosen.iter().flat_map(|case| [Some(*case), case.filling(), without_bond(case)]).flatten().collect();
     needed.sort();
     needed.dedup();
     let mut counts = BTreeMap::new();
@@ -134,6 +135,13 @@ fn count_all(cli: &Cli) -> anyhow::Result<ExitCode> {
             "pipeline, parse to verdict, FDB hit ({}): {net:.0} instructions a frame; target: under {TARGET}: {verdict}",
             Case::TARGET
         );
+    }
+    for (case, target) in Case::SELECTIONS {
+        if let (Some(count), Some(without)) = (counts.get(&case), without_bond(&case).and_then(|case| counts.get(&case))) {
+            let more = count - without;
+            let verdict = if more < target { "reached" } else { "NOT reached" };
+            println!("choice of a bond member ({case}): {more:.0} instructions a frame; target: under {target}: {verdict}");
+        }
     }
     if kept.rustc != rustc && !cli.update {
         warn(&format!("the counts kept are of {}, these of {rustc}: another compiler makes other code", kept.rustc));
