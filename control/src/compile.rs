@@ -273,6 +273,7 @@ fn bond(name: &str, parts: &PortParts, ports: &BTreeMap<String, PortParts>, old:
             slow_protocols: options.mode == BondMode::Ieee8023ad,
             arp: options.mode == BondMode::BalanceAlb || !options.arp_ip_target.is_empty(),
             nd: !options.ns_ip6_target.is_empty(),
+            igmp: options.resend_igmp != 0,
         },
         state: state.clone(),
     }

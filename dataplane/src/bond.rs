@@ -91,6 +91,8 @@ pub struct PuntRules {
     pub arp: bool,
     /// Copies of ICMPv6 neighbour solicitations and advertisements, for monitoring.
     pub nd: bool,
+    /// Copies of IGMP that leaves by the bond, in modes that do not spread by hash alone: to repeat reports after a failover.
+    pub igmp: bool,
 }
 
 /// A bond as configured.

@@ -49,7 +49,7 @@ impl<'f> Outgoing<'f> {
     }
 
     #[inline]
-    fn is_igmp(&self) -> bool {
+    pub(crate) fn is_igmp(&self) -> bool {
         self.ether_type == ethernet::ETHER_TYPE_IPV4 && self.head.len() >= 34 && self.head[23] == ip_protocol::IGMP
     }
 
