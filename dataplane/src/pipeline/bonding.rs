@@ -6,7 +6,7 @@ use wire::{MacAddr, Offload, Tag, ethernet};
 use super::{At, Lanes, Pipeline, TxSlot, admit, arrived_octets, count_losses};
 use crate::bond::admit::Verdict;
 use crate::bond::select::{self, ARP_LEN, ARP_SENDER};
-use crate::bond::{Bond, BondView, Egress, HashPolicy, Member, Outgoing, hash};
+use crate::bond::{Bond, BondView, Egress, HashPolicy, MEMBERS_MAX, Member, Outgoing, hash};
 use crate::burst::{BURST_MAX, Burst, BurstMemory};
 use crate::clock::Nanos;
 use crate::device::{Capabilities, TxQueue, TxReport};
@@ -41,19 +41,25 @@ impl Leaving {
     fn tags(&self, number: usize) -> &Tags {
         self.tags.as_ref().map_or(&Tags::NONE, |tags| &tags[number])
     }
+}
 
-    /// Where in `view.tx` the member of each frame is.
-    #[inline(always)]
-    fn choose(&self, view: &BondView, frames: &[Frame<'_>], hash: impl Fn(&Outgoing<'_>) -> u32) -> [u8; BURST_MAX] {
-        let mut chosen = [0; BURST_MAX];
-        let members = view.tx.len() as u32;
-        for ((number, i), chosen) in self.picks.iter().enumerate().zip(&mut chosen) {
-            // Only frames with an Ethernet header are admitted.
-            let outgoing = Outgoing::new(frames[usize::from(*i)].head(), 0, self.tags(number));
-            *chosen = outgoing.map_or(0, |outgoing| select::position(hash(&outgoing), members)) as u8;
-        }
-        chosen
+/// Where in the view's list of `members` members the member of each frame is.
+#[inline(always)]
+fn choose(
+    frames: &[Frame<'_>],
+    picks: &[u8],
+    tags: Option<&[Tags; BURST_MAX]>,
+    members: u32,
+    hash: impl Fn(&Outgoing<'_>) -> u32,
+) -> [u8; BURST_MAX] {
+    let mut chosen = [0; BURST_MAX];
+    for ((number, i), chosen) in picks.iter().enumerate().zip(&mut chosen) {
+        let tags = tags.map_or(&Tags::NONE, |tags| &tags[number]);
+        // Only frames with an Ethernet header are admitted.
+        let outgoing = Outgoing::new(frames[usize::from(*i)].head(), 0, tags);
+        *chosen = outgoing.map_or(0, |outgoing| select::position(hash(&outgoing), members)) as u8;
     }
+    chosen
 }
 
 impl Pipeline {
@@ -83,18 +89,26 @@ impl Pipeline {
         if !bond_port.state.is_enabled() {
             return bond_port.counters[self.worker].drop_many(DropReason::IngressDisabled, burst.len() as u64);
         }
-        let mut lanes = Lanes::new_const();
+        let mut accepted = 0u32;
         for (i, frame) in burst.frames_mut().iter_mut().enumerate() {
-            if let Err(reason) = self.enter(bond, &view, member, from, port, frame) {
-                if let Some(reason) = reason {
-                    counters.drop(reason);
-                }
-                continue;
+            match self.enter(bond, &view, member, from, port, frame) {
+                Ok(()) => accepted |= 1 << i,
+                Err(Some(reason)) => counters.drop(reason),
+                Err(None) => {}
             }
-            match admit(bond_port, switch, i as u8, frame) {
-                Ok(lane) => lanes.push(lane),
-                Err(reason) => bond_port.counters[self.worker].drop(reason),
-            }
+        }
+        let mut lanes = Lanes::new_const();
+        let (mut start, mut left) = (0, accepted);
+        // Runs of neighbours that were accepted, mostly one.
+        while left != 0 {
+            let skipped = left.trailing_zeros();
+            let run = (left >> skipped).trailing_ones();
+            start += skipped as usize;
+            let (first, end) = (lanes.len(), start + run as usize);
+            admit(bond_port, switch, &mut burst.frames_mut()[start..end], &bond_port.counters[self.worker], &mut lanes);
+            lanes[first..].iter_mut().for_each(|lane| lane.frame += start as u8);
+            left = left.checked_shr(skipped + run).unwrap_or(0);
+            start = end;
         }
         let at = At { snapshot, from: member.bond, port: bond_port, switch, now, hops: 0 };
         self.forward(&at, burst.frames(), &mut lanes);
@@ -188,15 +202,37 @@ impl Pipeline {
     /// The way where each instruction counts; the same as [`Bond::select`] for the modes of which nothing but the hash
     /// matters.
     fn distribute_by_hash(&mut self, out: &Port, bond: &Bond, view: &BondView, frames: &[Frame<'_>], leaving: &Leaving) {
+        let (picks, members) = (&leaving.picks[..], view.tx.len() as u32);
         let chosen = match (bond.policy, &leaving.tags) {
-            // Without looking for tags.
-            (HashPolicy::Layer2, None) => Leaving { picks: leaving.picks.clone(), tags: None }.choose(view, frames, hash::layer2),
-            (HashPolicy::Layer34, None) => Leaving { picks: leaving.picks.clone(), tags: None }.choose(view, frames, hash::layer34),
-            (policy, _) => leaving.choose(view, frames, |frame| hash::hash(policy, frame)),
+            (HashPolicy::Layer2, None) => choose(frames, picks, None, members, hash::layer2),
+            (HashPolicy::Layer34, None) => choose(frames, picks, None, members, hash::layer34),
+            (policy, tags) => choose(frames, picks, tags.as_ref(), members, |frame| hash::hash(policy, frame)),
         };
-        for ((number, i), chosen) in leaving.picks.iter().enumerate().zip(chosen) {
-            let member = view.tx[usize::from(chosen)];
-            self.output_member(*i, leaving.tags.as_ref().map(|tags| &tags[number]), out, bond, member, None);
+        let mut ports = [usize::MAX; MEMBERS_MAX];
+        let mut untouched = 0u32;
+        for (number, (member, port)) in view.tx.iter().zip(&mut ports).enumerate() {
+            *port = bond.member(*member).map_or(usize::MAX, PortId::index);
+            let slot = self.tx.get(*port).and_then(Option::as_ref);
+            untouched |= u32::from(slot.is_some_and(|slot| slot.picks.is_empty())) << number;
+        }
+        for (number, (i, chosen)) in picks.iter().zip(chosen).enumerate() {
+            let port = ports[usize::from(chosen) % MEMBERS_MAX];
+            let Some(slot) = self.tx.get_mut(port).and_then(Option::as_mut) else {
+                out.counters[self.worker].drop(DropReason::TxLinkDown);
+                continue;
+            };
+            if let Some(tags) = &leaving.tags {
+                slot.tags[slot.picks.len()] = tags[number];
+                slot.plain = false;
+            }
+            slot.picks.push(*i);
+        }
+        for (number, (member, port)) in view.tx.iter().zip(ports).enumerate() {
+            let slot = self.tx.get(port).and_then(Option::as_ref);
+            if untouched >> number & 1 != 0 && slot.is_some_and(|slot| !slot.picks.is_empty()) {
+                self.touched.push(PortId(port as u16));
+                bond.state.note_tx(*member, self.time);
+            }
         }
     }
 
@@ -233,7 +269,6 @@ impl Pipeline {
         }
     }
 
-    #[inline(always)]
     fn output_member(&mut self, frame: u8, tags: Option<&Tags>, out: &Port, bond: &Bond, member: u8, source: Option<MacAddr>) {
         let slot = bond.member(member).and_then(|to| Some((to, self.tx.get_mut(to.index())?.as_mut()?)));
         let Some((to, slot)) = slot else {
