@@ -17,17 +17,19 @@ mod frames;
 mod lacp;
 mod link;
 mod member;
+mod named;
 mod notify;
 mod receive_balance;
 mod settings;
 mod status;
 mod transmit_balance;
 
-pub use action::{BondAction, BondView, Reading, Transition};
+pub use action::{BondAction, Reading, Transition};
 pub use agent::BondAgent;
+pub use dataplane::bond::{BondView, MEMBERS_MAX};
 pub use event::{BondEvent, HostAddress, LearnedAddress, MemberActivity};
 pub use settings::{
-    AdSelect, ArpAllTargets, ArpValidate, BondMode, BondSettings, FailOverMac, LacpRate, MEMBERS_MAX, MemberSettings, PrimaryReselect,
-    SettingsProblem, TARGETS_MAX, XmitHashPolicy,
+    AdSelect, ArpAllTargets, ArpValidate, BondMode, BondSettings, FailOverMac, LacpRate, MemberSettings, PrimaryReselect, SettingsProblem,
+    TARGETS_MAX, XmitHashPolicy,
 };
 pub use status::{BondStatus, Churn, LacpStatus, LinkState, MemberLacp, MemberStatus, MuxState, ReceiveState};

@@ -3,21 +3,8 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use arrayvec::ArrayVec;
+use dataplane::bond::BondView;
 use wire::{MacAddr, VlanId};
-
-use super::settings::MEMBERS_MAX;
-
-/// What workers go by: which members carry frames.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BondView {
-    /// The active member, in modes and for frames that have one.
-    pub active: Option<u8>,
-    /// Members usable for transmit, in the order they joined (the order of Linux, which the hash indexes).
-    pub tx: ArrayVec<u8, MEMBERS_MAX>,
-    /// A bit per member whose frames are accepted.
-    pub rx: u32,
-}
 
 /// Something only the caller can look up. It answers at once, with the event of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,16 +1,17 @@
 //! The agent of one bond: takes events, gives actions.
 
+use dataplane::bond::{BondView, MEMBERS_MAX};
 use dataplane::clock::Nanos;
-use wire::{MacAddr, slow_protocols};
+use wire::{MacAddr, ethernet};
 
-use super::action::{BondAction, BondView, Transition};
+use super::action::{BondAction, Transition};
 use super::arp_monitor::ArpMonitor;
 use super::event::{BondEvent, HostAddress};
 use super::lacp::Lacp;
 use super::member::Member;
 use super::notify::Notify;
 use super::receive_balance::ReceiveBalance;
-use super::settings::{BondMode, BondSettings, FailOverMac, MEMBERS_MAX, MemberSettings};
+use super::settings::{BondMode, BondSettings, FailOverMac, MemberSettings};
 use super::status::{BondStatus, LinkState, MemberStatus};
 use super::transmit_balance::TransmitBalance;
 
@@ -145,7 +146,7 @@ impl BondAgent {
             BondEvent::Speed { member, mbps, full_duplex } => self.speed_changed(member, mbps, full_duplex),
             BondEvent::Frame { member, tag, octets } => {
                 let Some(index) = self.index(member) else { return };
-                if let Some(pdu) = super::frames::payload(octets, slow_protocols::ETHER_TYPE) {
+                if let Some(pdu) = super::frames::payload(octets, ethernet::ETHER_TYPE_SLOW) {
                     self.slow_frame(now, index, pdu, out);
                 } else {
                     self.arp_frame(now, index, octets);
@@ -320,10 +321,10 @@ impl BondAgent {
                 let carries = |member: &Member| self.lacp_carries(member);
                 BondView { active: None, tx: slots(&carries), rx: bits(&|member| carries(member) || accepts(member)) }
             }
-            BondMode::BalanceTlb => {
+            // What is sent to the address of an inactive member of balance-alb is let in by the data plane.
+            BondMode::BalanceTlb | BondMode::BalanceAlb => {
                 BondView { active: self.active, tx: slots(&Member::can_tx), rx: bits(&|member| is_active(member) || accepts(member)) }
             }
-            BondMode::BalanceAlb => BondView { active: self.active, tx: slots(&Member::can_tx), rx: bits(&Member::usable) },
             BondMode::BalanceXor => BondView { active: self.active, tx: slots(&Member::usable), rx: bits(&Member::usable) },
             BondMode::BalanceRr | BondMode::Broadcast | BondMode::Random => {
                 BondView { active: self.active, tx: slots(&Member::can_tx), rx: bits(&Member::usable) }

@@ -97,5 +97,5 @@ pub enum BondEvent<'a> {
 
 impl BondEvent<'_> {
     /// Addresses of the host that an agent keeps.
-    pub const HOST_ADDRESSES_MAX: usize = 256;
+    pub const HOST_ADDRESSES_MAX: usize = 64;
 }

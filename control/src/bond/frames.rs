@@ -6,7 +6,7 @@ use etherparse::icmpv6::NeighborAdvertisementHeader;
 use etherparse::{
     ArpEthIpv4Packet, ArpOperation, ArpPacketSlice, Icmpv6Header, Icmpv6Slice, Icmpv6Type, IpNumber, Ipv4Header, Ipv6Header, Ipv6Slice,
 };
-use wire::ethernet::{ETHER_TYPE_ARP, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, HEADER_LEN};
+use wire::ethernet::{ETHER_TYPE_ARP, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPE_SLOW, HEADER_LEN};
 use wire::{MacAddr, Tag, slow_protocols};
 
 const ETHER_TYPE_RARP: u16 = 0x8035;
@@ -34,7 +34,7 @@ fn frame(destination: MacAddr, source: MacAddr, tag: Option<Tag>, ether_type: u1
 
 /// A frame of a slow protocol. Its source is the member's own address (IEEE 802.3 clause 57A.3).
 pub(super) fn slow(source: MacAddr, pdu: &[u8]) -> Vec<u8> {
-    frame(slow_protocols::DESTINATION, source, None, slow_protocols::ETHER_TYPE, pdu)
+    frame(slow_protocols::DESTINATION, source, None, ETHER_TYPE_SLOW, pdu)
 }
 
 /// A learning frame of balance-tlb and balance-alb: from an address to itself (`alb_send_lp_vid`).

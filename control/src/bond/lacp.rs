@@ -7,6 +7,7 @@
 
 mod port;
 
+use dataplane::bond::MEMBERS_MAX;
 use dataplane::clock::Nanos;
 use wire::{Lacpdu, MacAddr, Marker, slow_protocols};
 
@@ -14,7 +15,7 @@ use super::action::{BondAction, Transition};
 use super::agent::{BondAgent, log};
 use super::frames;
 use super::member::Member;
-use super::settings::{AdSelect, BondMode, MEMBERS_MAX};
+use super::settings::{AdSelect, BondMode};
 use super::status::{LacpStatus, MuxState};
 pub(super) use port::Port;
 
@@ -106,6 +107,10 @@ impl BondAgent {
             Ok(lacpdu) if lacpdu.actor.system == port.actor.system => {
                 port.lacpdu_unknown += 1;
                 ignored(port.lacpdu_unknown, slot, "LACPDU of our own system: the link is a loop".into(), out);
+            }
+            Ok(_) if !port.admits(now) => {
+                port.lacpdu_unknown += 1;
+                ignored(port.lacpdu_unknown, slot, "more than 10 LACPDUs a second".into(), out);
             }
             Ok(lacpdu) => {
                 let mut changes = Vec::new();

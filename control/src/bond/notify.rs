@@ -27,7 +27,7 @@ const PORTION_SPACING: Nanos = 1_000_000;
 /// Learned addresses that one round tells at most; more than an address table holds by default.
 const LEARNED_MAX: usize = 65_536;
 /// Groups that are remembered.
-const GROUPS_MAX: usize = 256;
+const GROUPS_MAX: usize = 128;
 /// How long a group is remembered without a new report: the group membership interval (RFC 3376 clause 8.4).
 const GROUP_LIFE: Nanos = 260_000_000_000;
 const IGMP_SPACING: Nanos = 200_000_000;

@@ -22,6 +22,9 @@ const ROUNDS: u8 = 4;
 const ROUND_SPACING: Nanos = 100_000_000;
 /// How long updates wait after a broadcast of the host that told everybody another address (`RLB_UPDATE_DELAY`).
 const BROADCAST_DELAY: Nanos = 2_000_000_000;
+/// Clients that one event tells at most; the next follow after [`PORTION_SPACING`].
+const PORTION: usize = 32;
+const PORTION_SPACING: Nanos = 1_000_000;
 /// Frames per update (`RLB_ARP_BURST_SIZE`).
 const BURST: usize = 2;
 
@@ -43,11 +46,13 @@ pub(super) struct ReceiveBalance {
     /// The member that the last client was given.
     last: Option<u8>,
     next_round: Option<Nanos>,
+    /// The first bucket of the next portion of a round, and when the round began.
+    portion: Option<(usize, Nanos)>,
 }
 
 impl Default for ReceiveBalance {
     fn default() -> ReceiveBalance {
-        ReceiveBalance { clients: Box::new([None; BUCKETS]), last: None, next_round: None }
+        ReceiveBalance { clients: Box::new([None; BUCKETS]), last: None, next_round: None, portion: None }
     }
 }
 
@@ -161,17 +166,25 @@ impl BondAgent {
             return;
         }
         self.receive_balance.next_round = None;
-        for bucket in 0..BUCKETS {
+        let (start, since) = self.receive_balance.portion.take().unwrap_or((0, now));
+        let mut told = 0;
+        for bucket in start..BUCKETS {
             let Some(client) = self.receive_balance.clients[bucket].filter(|client| client.rounds > 0) else { continue };
+            if told == PORTION {
+                self.receive_balance.portion = Some((bucket, since));
+                self.receive_balance.next_round = Some(now + PORTION_SPACING);
+                return;
+            }
+            told += 1;
             self.receive_balance.clients[bucket] = Some(Client { rounds: client.rounds - 1, ..client });
             let Some(member) = self.member(Some(client.member)).filter(|member| member.can_tx()) else { continue };
             for _ in 0..BURST {
                 let octets = frames::arp_reply(member.mac, client.host, client.mac, client.ip, client.tag);
                 out.push(BondAction::Send { member: member.slot, octets });
             }
-            if client.rounds > 1 {
-                self.receive_balance.next_round = Some(now + ROUND_SPACING);
-            }
+        }
+        if self.receive_balance.clients.iter().flatten().any(|client| client.rounds > 0) {
+            self.receive_balance.next_round = Some(since.saturating_add(ROUND_SPACING).max(now));
         }
     }
 }

@@ -1,39 +1,14 @@
 //! What a bond is told: the options of the Linux bonding driver, under their names and in their units.
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use dataplane::bond::MEMBERS_MAX;
 use wire::MacAddr;
 
-/// Members of a bond at most; slots are numbered below it.
-pub const MEMBERS_MAX: usize = 32;
+use super::named::named;
 
 /// Entries of `arp_ip_target` and of `ns_ip6_target` at most (`BOND_MAX_ARP_TARGETS`).
 pub const TARGETS_MAX: usize = 16;
-
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            /// Every value, in the order of the Linux documentation.
-            pub const ALL: &[$name] = &[$($name::$variant),+];
-
-            /// The name users write.
-            pub const fn name(self) -> &'static str {
-                match self { $($name::$variant => $text),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.name())
-            }
-        }
-    };
-}
 
 named! {
     /// How frames are spread over members (`mode`).

@@ -1,34 +1,14 @@
 //! What an agent knows, for `show bonds`.
 
-use std::fmt;
 use std::net::Ipv4Addr;
 
+use dataplane::bond::BondView;
 use dataplane::clock::Nanos;
 use wire::MacAddr;
 use wire::lacp::PortInfo;
 
-use super::{BondSettings, BondView};
-
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            /// The name users see.
-            pub const fn name(self) -> &'static str {
-                match self { $($name::$variant => $text),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.name())
-            }
-        }
-    };
-}
+use super::BondSettings;
+use super::named::named;
 
 named! {
     /// State of a member's link (`BOND_LINK_*`).

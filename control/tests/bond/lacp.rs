@@ -416,6 +416,9 @@ fn no_more_than_three_lacpdus_a_second_whatever_the_partner_does() {
     let times: Vec<u64> = lab.sent_of(0x8809).iter().map(|(at, _, _)| *at).collect();
     assert!(times.len() >= 10, "it does answer");
     assert!(times.windows(4).all(|window| window[3] - window[0] >= S), "{times:?}");
+    let port = lab.member(0).lacp.unwrap();
+    assert_eq!((port.lacpdu_rx, port.lacpdu_unknown), (100, 900), "ten a second are taken");
+    assert!(lab.reasons(|_| true).len() < 600, "so that it cannot flood the log");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn each_mode_uses_the_members_it_should() {
         (BondMode::BalanceXor, &[0, 2, 3], 0b1101),
         (BondMode::Broadcast, &[0, 3], 0b1101),
         (BondMode::BalanceTlb, &[0, 3], 0b0001),
-        (BondMode::BalanceAlb, &[0, 3], 0b1101),
+        (BondMode::BalanceAlb, &[0, 3], 0b0001),
         (BondMode::Random, &[0, 3], 0b1101),
     ] {
         let mut lab = Lab::up(settings(mode), 4);

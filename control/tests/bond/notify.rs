@@ -196,5 +196,5 @@ fn groups_and_bad_reports_are_bounded() {
     }
     lab.carrier(0, false);
     lab.pass(S);
-    assert_eq!(lab.sent_of(IPV4).len(), 256);
+    assert_eq!(lab.sent_of(IPV4).len(), 128);
 }

@@ -5,9 +5,6 @@ use crate::MacAddr;
 /// Destination of every frame of a slow protocol, which no bridge forwards.
 pub const DESTINATION: MacAddr = MacAddr([0x01, 0x80, 0xc2, 0x00, 0x00, 0x02]);
 
-/// EtherType of the slow protocols.
-pub const ETHER_TYPE: u16 = 0x8809;
-
 /// Subtype of LACP: the first octet behind the EtherType.
 pub const SUBTYPE_LACP: u8 = 1;
 

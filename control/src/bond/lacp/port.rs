@@ -21,13 +21,31 @@ const AGGREGATE_WAIT: Nanos = 2 * SECOND;
 const CHURN_DETECTION: Nanos = 60 * SECOND;
 /// LACPDUs that may be sent within [`FAST_PERIODIC`] (clause 6.4.16).
 const TX_MAX: usize = 3;
-/// Markers answered per second; slow protocols send at most ten frames a second (IEEE 802.3 clause 57A.2).
-const MARKERS_MAX: u32 = 10;
+/// LACPDUs, and markers, taken per second: a slow protocol sends no more (IEEE 802.3 clause 57A.2).
+const RX_MAX: u32 = 10;
 /// Priority of every port, as in the kernel.
 const PORT_PRIORITY: u16 = 255;
 
 /// A transition and its reason.
 pub(super) type Change = (Transition, String);
+
+/// How many frames of a kind arrived within a second.
+#[derive(Debug, Default)]
+struct Window {
+    since: Nanos,
+    count: u32,
+}
+
+impl Window {
+    /// Whether one more is not too many.
+    fn admits(&mut self, now: Nanos) -> bool {
+        if now >= self.since.saturating_add(SECOND) {
+            *self = Window { since: now, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= RX_MAX
+    }
+}
 
 /// Churn detection of one end.
 #[derive(Debug)]
@@ -79,7 +97,8 @@ pub(in crate::bond) struct Port {
     need_to_transmit: bool,
     /// When the last LACPDUs were sent, oldest first.
     sent: [Option<Nanos>; TX_MAX],
-    markers: (Nanos, u32),
+    lacpdus: Window,
+    markers: Window,
     actor_churn: ChurnMachine,
     partner_churn: ChurnMachine,
     lacpdu_tx: u64,
@@ -113,7 +132,8 @@ impl Port {
             aggregator: None,
             need_to_transmit: false,
             sent: [None; TX_MAX],
-            markers: (0, 0),
+            lacpdus: Window::default(),
+            markers: Window::default(),
             actor_churn: ChurnMachine::NEW,
             partner_churn: ChurnMachine::NEW,
             lacpdu_tx: 0,
@@ -240,6 +260,11 @@ impl Port {
         identity(&self.partner)
     }
 
+    /// Whether one more LACPDU is not too many.
+    pub(super) fn admits(&mut self, now: Nanos) -> bool {
+        self.lacpdus.admits(now)
+    }
+
     /// A LACPDU of a partner arrived.
     pub(super) fn receive(&mut self, now: Nanos, pdu: &Lacpdu, changes: &mut Vec<Change>) {
         self.lacpdu_rx += 1;
@@ -356,9 +381,7 @@ impl Port {
             return None;
         }
         self.marker_rx += 1;
-        let (since, count) = self.markers;
-        self.markers = if now >= since.saturating_add(SECOND) { (now, 1) } else { (since, count.saturating_add(1)) };
-        if !self.enabled || self.markers.1 > MARKERS_MAX {
+        if !self.markers.admits(now) || !self.enabled {
             self.marker_unknown += 1;
             return None;
         }
