@@ -122,6 +122,8 @@ fn what_arrives_at_a_member_arrives_at_the_bond() {
     assert_eq!(bench.receive("guest"), frame(BROADCAST, STATION));
     bench.wait_for_fdb(1);
     assert_eq!(bench.fdb(), [(0, STATION.to_owned(), "up".to_owned())]);
+    assert_eq!((bench.port("up").rx_packets, bench.port("up/eth0").rx_packets), (1, 1));
+    assert_eq!(bench.port("up/eth0").vlan, "member of up");
     // At the backup it is dropped and counted at that member.
     bench.arrive("up/eth1", frame(BROADCAST, STATION));
     let drops = || bench.controller.drops(&Filter { port: Some("up/eth1".into()), ..Filter::default() });
@@ -288,7 +290,7 @@ fn groups_are_reported_again_after_a_failover() {
         bench.carrier("eth0", false);
         let device = bench.devices.world().devices["up/eth1"].clone();
         let mut seen = 0;
-        let mut take = |seen: &mut usize| {
+        let take = |seen: &mut usize| {
             while let Some(frame) = device.take() {
                 *seen += usize::from(frame.octets[..6] == [0x01, 0, 0x5e, 1, 2, 3]);
             }

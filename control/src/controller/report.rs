@@ -9,12 +9,13 @@ use dataplane::drop_reason::{DropReason, Side};
 use dataplane::fdb::{Entry, EntryKind};
 use dataplane::memory::{MemoryDevice, MemoryFrame};
 use proto::api::{DropInfo, FdbInfo, Filter, Link, PortInfo, StatusInfo, SwitchInfo, VlanInfo, WorkerInfo};
+use proto::config::PortKind;
 use rustix::process::{Resource, getrlimit};
 use wire::VlanId;
 
 use super::transaction::netdev_of_link;
 use super::{Controller, DeviceState};
-use crate::compile::PortParts;
+use crate::compile::{PortParts, member_port};
 use crate::config::validate::netdev_of;
 use crate::config::vlan;
 
@@ -65,6 +66,12 @@ impl Controller {
             let link = self.links.get(name)?;
             let counters: &[PortCounters] = &parts.counters;
             let sum = |of: fn(&PortCounters) -> &Counter| counters.iter().map(|set| of(set).get()).fold(0, u64::wrapping_add);
+            // Frames come and go at a bond's members, which count them.
+            let members = config.member.keys().filter_map(|member| self.compiled.ports.get(&member_port(name, member)));
+            let devices: Vec<&PortParts> = if config.kind == PortKind::Bond { members.collect() } else { vec![parts] };
+            let traffic = |of: fn(&PortCounters) -> &Counter| {
+                devices.iter().flat_map(|parts| parts.counters.iter()).map(|set| of(set).get()).fold(0, u64::wrapping_add)
+            };
             let fdb = self.compiled.switches.get(&config.switch).map(|switch| &switch.fdb);
             Some(PortInfo {
                 name: name.clone(),
@@ -81,10 +88,10 @@ impl Controller {
                 mtu: config.mtu,
                 vlan: parts.member_of.as_ref().map_or_else(|| vlan::words(config), |place| format!("member of {}", place.bond)),
                 fdb_entries: fdb.map_or(0, |fdb| fdb.port_len(parts.id)) as u64,
-                rx_packets: sum(|set| &set.rx_packets),
-                rx_bytes: sum(|set| &set.rx_bytes),
-                tx_packets: sum(|set| &set.tx_packets),
-                tx_bytes: sum(|set| &set.tx_bytes),
+                rx_packets: traffic(|set| &set.rx_packets),
+                rx_bytes: traffic(|set| &set.rx_bytes),
+                tx_packets: traffic(|set| &set.tx_packets),
+                tx_bytes: traffic(|set| &set.tx_bytes),
                 copies: sum(|set| &set.copies),
                 rx_errors: sum(|set| &set.rx_errors),
                 drops: drops(counters).map(|(reason, count)| (reason.name().to_owned(), count)).collect(),

@@ -263,3 +263,131 @@ fn a_guest_that_bonds_keeps_its_connectivity() {
     fail_over("nic2", "nic1");
     three_pings(&guest, "10.0.2.1");
 }
+
+/// The MAC address a host has for another in its neighbour table.
+fn neighbour(host: &Netns, interface: &str, address: &str) -> Option<String> {
+    let table: serde_json::Value = serde_json::from_str(&host.run(&format!("ip -j neigh show dev {interface}"))).unwrap();
+    let entry = table.as_array()?.iter().find(|entry| entry["dst"] == address)?.clone();
+    entry["lladdr"].as_str().map(str::to_owned)
+}
+
+/// Two plain hosts and the switch's host port behind bridge br0 of the outside; gives the hosts.
+fn outside_hosts(lab: &Lab, outside: &Netns, addresses: &[&str]) -> Vec<Netns> {
+    let hosts = addresses.iter().enumerate().map(|(number, address)| {
+        let host = lab.netns();
+        outside.run(&format!("ip link add h{number} type veth peer name eth0 netns {}", host.name()));
+        outside.run(&format!("ip link set dev h{number} master br0 up"));
+        host.run("ip link set dev eth0 up");
+        host.run(&format!("ip addr add {address}/24 dev eth0"));
+        host
+    });
+    hosts.collect()
+}
+
+/// With fail_over_mac active nothing about the host changes; the bridge outside learns by the announcements where host and
+/// guests are now, without a frame from them.
+#[test]
+fn after_a_failover_the_bridge_outside_knows_where_everybody_is() {
+    let lab = lab!("ping");
+    lab.ctl("add-switch lan --host-port");
+    lab.home.run("ip addr add 10.0.2.9/24 dev lan");
+    let guest = lab.host("lan", "guest", "10.0.2.66", "");
+    let outside = bridge_host(&lab, &["nic1", "nic2"], "10.0.2.1");
+    lab.ctl("add-bond lan up --member nic1 --member nic2 --mode active-backup --num-grat-arp 3");
+    three_pings(&guest, "10.0.2.1");
+    three_pings(&lab.home, "10.0.2.1");
+    let (host_mac, guest_mac) = (lab.home.mac("lan"), guest.mac("guest"));
+    let at = |mac: &str, port: &str| outside.run(&format!("bridge fdb show br br0 dev {port}")).contains(mac);
+    assert!(at(&host_mac, "nic1") && at(&guest_mac, "nic1"));
+    assert_eq!(neighbour(&outside, "br0", "10.0.2.9"), Some(host_mac.clone()));
+    // The guest is silent from now on.
+    guest.run("ip link set dev guest arp off");
+    outside.run("ip link set dev nic1 down");
+    eventually("the bridge has them at nic2", || at(&host_mac, "nic2") && at(&guest_mac, "nic2"));
+    assert_eq!(neighbour(&outside, "br0", "10.0.2.9"), Some(host_mac));
+    three_pings(&outside, "10.0.2.9");
+}
+
+/// balance-alb: neighbours of the host are told the addresses of different members, and the one that is left when one fails.
+#[test]
+fn neighbours_are_balanced_by_arp_and_told_anew_when_a_member_fails() {
+    let lab = lab!("ping");
+    lab.ctl("add-switch lan --host-port");
+    lab.home.run("ip addr add 10.0.2.9/24 dev lan");
+    let outside = bridge_host(&lab, &["nic1", "nic2"], "10.0.2.1");
+    let addresses: Vec<String> = (10..14).map(|n| format!("10.0.2.{n}")).collect();
+    let hosts = outside_hosts(&lab, &outside, &addresses.iter().map(String::as_str).collect::<Vec<_>>());
+    lab.ctl("add-bond lan up --member nic1 --member nic2 --mode balance-alb");
+    let own = [lab.home.mac("nic1"), lab.home.mac("nic2")];
+    assert_ne!(own[0], own[1], "each member keeps its own address");
+    eventually("the host's address is known", || {
+        for host in &hosts {
+            host.succeeds("ping -n -q -c 1 -W 1 10.0.2.9");
+        }
+        let macs: Vec<_> = hosts.iter().filter_map(|host| neighbour(host, "eth0", "10.0.2.9")).collect();
+        own.iter().all(|mac| macs.contains(mac))
+    });
+    for host in &hosts {
+        three_pings(host, "10.0.2.9");
+    }
+    outside.run("ip link set dev nic1 down");
+    eventually("all know the member that is left", || {
+        hosts.iter().all(|host| neighbour(host, "eth0", "10.0.2.9").as_ref() == Some(&own[1]))
+    });
+    for host in &hosts {
+        three_pings(host, "10.0.2.9");
+    }
+}
+
+/// Monitoring by ARP finds a path that is broken behind a link that is up.
+#[test]
+fn a_dead_path_behind_a_live_link_is_found_by_arp() {
+    let lab = lab!("ping");
+    lab.ctl("add-switch lan");
+    let guest = lab.host("lan", "guest", "10.0.2.66", "");
+    let outside = bridge_host(&lab, &["nic1", "nic2"], "10.0.2.1");
+    lab.ctl(
+        "add-bond lan up --member nic1 --member nic2 --mode active-backup --arp-interval 100 --arp-ip-target 10.0.2.1 --arp-validate all",
+    );
+    eventually("a member is active and its target answers", || {
+        let info = bond(&lab, "up");
+        info.options.active_slave.is_some()
+            && info.members.iter().any(|member| member.arp_targets.iter().any(|target| target.answered_ms.is_some()))
+    });
+    three_pings(&guest, "10.0.2.1");
+    let first = active(&lab, "up").unwrap();
+    // Out of the bridge, but up.
+    outside.run(&format!("ip link set dev {first} nomaster"));
+    outside.run(&format!("ip link set dev {first} arp off"));
+    eventually("the other member is active", || active(&lab, "up").is_some_and(|now| now != first));
+    three_pings(&guest, "10.0.2.1");
+}
+
+/// Every other mode carries traffic to a Linux bridge that is none the wiser, and the chosen member is the explained one.
+#[test]
+fn explanations_are_what_happens() {
+    let lab = lab!("ping");
+    lab.ctl("add-switch lan");
+    for name in ["a", "b", "c"] {
+        lab.ctl(&format!("add-port lan {name} --sim"));
+    }
+    lab.ctl("add-bond lan up --member sim:m1 --member sim:m2 --member sim:m3 --mode balance-xor --xmit-hash-policy layer3+4");
+    for port in 0..8u16 {
+        let mut packet = vec![0x52, 0x54, 0, 0, 0, 2, 0x52, 0x54, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 17, 0, 0];
+        packet.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+        packet.extend([(40_000 + port).to_be_bytes(), 80u16.to_be_bytes()].concat());
+        packet.resize(60, 0);
+        let flow =
+            format!("src=52:54:00:00:00:01,dst=52:54:00:00:00:02,saddr=10.0.0.1,daddr=10.0.0.2,proto=udp,sport={},dport=80", 40_000 + port);
+        let explained: proto::bond_status::ExplainBondReply = lab.json(&format!("bond-explain up {flow}"));
+        let [member] = &explained.members[..] else { panic!("{explained:?}") };
+        lab.send("a", &packet);
+        lab.receive(&format!("up/{member}"), |frame| frame == packet);
+    }
+    let text = lab.ctl("bond-explain up saddr=10.0.0.1,daddr=10.0.0.2");
+    assert!(text.contains("modulo 3 usable members is"), "{text}");
+    assert!(lab.refused("bond-explain up sport=1").contains("need saddr and daddr"));
+    lab.ctl("sim carrier up/m1 down");
+    let explained: proto::bond_status::ExplainBondReply = lab.json("bond-explain up saddr=10.0.0.1,daddr=10.0.0.2");
+    assert_eq!(explained.usable, ["m2", "m3"]);
+}
