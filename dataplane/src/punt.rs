@@ -69,12 +69,7 @@ impl PuntQueue {
         if waiting >= room {
             return false;
         }
-        let mut octets = ArrayVec::new_const();
-        for piece in [frame.head()].into_iter().chain(frame.body().pieces()) {
-            let fits = piece.len().min(octets.remaining_capacity());
-            // It fits: `fits` is what remains at most.
-            let _ = octets.try_extend_from_slice(&piece[..fits]);
-        }
+        let octets = frame.head().iter().copied().chain(frame.body().octets()).take(PUNT_MAX).collect();
         let pushed = self.queue.push(Punted { port, outgoing, at, tag, len: frame.len() as u32, octets }).is_ok();
         if pushed && waiting == 0 {
             self.notify.wake();

@@ -96,6 +96,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::Instant;
 
+    const NONE: [usize; 0] = [];
     const LONG: Option<Duration> = Some(Duration::from_secs(20));
 
     fn tokens(poller: &mut MioPoller, timeout: Option<Duration>) -> Vec<usize> {
@@ -109,9 +110,9 @@ mod tests {
         let mut poller = MioPoller::new().unwrap();
         poller.waker().wake();
         let start = Instant::now();
-        assert_eq!(tokens(&mut poller, LONG), []);
+        assert_eq!(tokens(&mut poller, LONG), NONE);
         assert!(start.elapsed() < Duration::from_secs(10));
-        assert_eq!(tokens(&mut poller, Some(Duration::ZERO)), []);
+        assert_eq!(tokens(&mut poller, Some(Duration::ZERO)), NONE);
     }
 
     #[test]
@@ -130,15 +131,15 @@ mod tests {
         let mut poller = MioPoller::new().unwrap();
         let (rx, mut tx) = UnixStream::pair().unwrap();
         poller.add(rx.as_fd(), 7).unwrap();
-        assert_eq!(tokens(&mut poller, Some(Duration::ZERO)), []);
+        assert_eq!(tokens(&mut poller, Some(Duration::ZERO)), NONE);
         tx.write_all(b"1").unwrap();
         assert_eq!(tokens(&mut poller, LONG), [7]);
-        assert_eq!(tokens(&mut poller, Some(Duration::ZERO)), [], "not read, but no new edge");
+        assert_eq!(tokens(&mut poller, Some(Duration::ZERO)), NONE, "not read, but no new edge");
         tx.write_all(b"2").unwrap();
         assert_eq!(tokens(&mut poller, LONG), [7]);
         poller.remove(rx.as_fd()).unwrap();
         tx.write_all(b"3").unwrap();
-        assert_eq!(tokens(&mut poller, Some(Duration::ZERO)), []);
+        assert_eq!(tokens(&mut poller, Some(Duration::ZERO)), NONE);
         assert!(poller.remove(rx.as_fd()).is_err());
     }
 

@@ -9,7 +9,7 @@ use dataplane::events::EventQueue;
 use dataplane::fdb::Fdb;
 use dataplane::memory::{MemoryDevice, MemoryFrame};
 use dataplane::pipeline::Pipeline;
-use dataplane::snapshot::{Admit, Port, PortId, PortState, PriorityTags, Snapshot, Switch, SwitchId, VlanPolicy};
+use dataplane::snapshot::{Admit, Port, PortId, PriorityTags, Snapshot, Switch, SwitchId, VlanPolicy};
 use dataplane::{BurstMemory, DropReason, PortCounters};
 use wire::{MacAddr, Tpid, VlanId, VlanSet};
 
@@ -58,7 +58,7 @@ impl Lab {
             let first = lab.snapshot.ports.len() as u16;
             let ids: Vec<PortId> = (first..first + *count as u16).map(PortId).collect();
             for id in &ids {
-                lab.snapshot.ports.push(Some(plain_port(SwitchId(switch as u16))));
+                lab.snapshot.ports.push(Some(Port::new(SwitchId(switch as u16), 2)));
                 lab.attach(*id, MemoryDevice::new(256, false, Capabilities::ALL));
             }
             lab.snapshot.switches.push(Some(Switch {
@@ -196,38 +196,6 @@ impl Lab {
                 + DropReason::ALL.iter().map(|reason| counters.drops(*reason)).sum::<u64>();
         }
         assert_eq!(came, went, "received + copies + injected = transmitted + punted + dropped; drops: {:?}", self.all_drops());
-    }
-}
-
-/// A port without VLAN settings: a trunk of all VLANs, untagged frames in VLAN 0.
-pub fn plain_port(switch: SwitchId) -> Port {
-    Port {
-        switch,
-        vlan: all_vlans(),
-        mtu: 1500,
-        learning: true,
-        sticky: false,
-        learn_limit: u32::MAX,
-        flood: true,
-        mcast_flood: true,
-        bcast_flood: true,
-        hairpin: false,
-        isolated: false,
-        patch_peer: None,
-        bond: None,
-        member_of: None,
-        state: Arc::new(PortState::new(true, true)),
-        counters: (0..2).map(|_| PortCounters::default()).collect(),
-    }
-}
-
-pub fn all_vlans() -> VlanPolicy {
-    VlanPolicy {
-        pvid: Some(VlanId::NONE),
-        members: VlanSet::all(),
-        untagged: Some(VlanId::NONE),
-        admit: Admit::Members,
-        priority_tags: PriorityTags::IfNonzero,
     }
 }
 
