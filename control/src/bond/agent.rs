@@ -127,14 +127,25 @@ impl BondAgent {
             self.lacp_reconfigured();
             self.reselect = Some("settings changed".into());
         }
-        self.give_macs(out);
+        if before.mode.is_lb() != self.settings.mode.is_lb() || before.fail_over_mac != self.settings.fail_over_mac {
+            self.return_macs(out);
+        }
         self.settle(now, out);
+        self.give_macs(out);
+        self.move_macs(now, self.active, out);
     }
 
     /// Takes over other settings of a member.
     pub fn reconfigure_member(&mut self, now: Nanos, slot: u8, settings: MemberSettings, out: &mut Vec<BondAction>) {
         let Some(index) = self.index(slot) else { return };
-        self.members[index].settings = settings;
+        let member = &mut self.members[index];
+        let before = std::mem::replace(&mut member.settings, settings);
+        if member.mac == before.mac {
+            // Another device: it has no other address than its own yet.
+            member.mac = member.settings.mac;
+            self.give_macs(out);
+            self.move_macs(now, self.active, out);
+        }
         self.reselect = Some("settings of a member changed".into());
         self.settle(now, out);
     }
@@ -258,8 +269,7 @@ impl BondAgent {
             out.push(BondAction::SetBondMac(first.settings.mac));
         }
         let Some(mac) = self.mac else { return };
-        let own = self.settings.mode.is_lb() || self.settings.fail_over_mac != FailOverMac::None;
-        if own {
+        if self.members_have_own_macs() {
             return;
         }
         for member in &mut self.members {
@@ -267,6 +277,21 @@ impl BondAgent {
                 member.mac = mac;
                 out.push(BondAction::SetMac { member: member.slot, mac });
             }
+        }
+    }
+
+    fn members_have_own_macs(&self) -> bool {
+        self.settings.mode.is_lb() || self.settings.fail_over_mac != FailOverMac::None
+    }
+
+    /// Gives members their own addresses back, where they are to have them from now on.
+    fn return_macs(&mut self, out: &mut Vec<BondAction>) {
+        if !self.members_have_own_macs() {
+            return;
+        }
+        for member in self.members.iter_mut().filter(|member| member.mac != member.settings.mac) {
+            member.mac = member.settings.mac;
+            out.push(BondAction::SetMac { member: member.slot, mac: member.mac });
         }
     }
 

@@ -366,3 +366,17 @@ fn a_member_that_sends_nothing_goes_down() {
         assert!(net.lab.member(0).link_failure_count > 0, "{mode}");
     }
 }
+
+#[test]
+fn without_an_ipv6_address_the_solicitation_is_that_of_address_detection() {
+    let mut lab = Lab::up(BondSettings { arp_ip_target: vec![], ns_ip6_target: vec![TARGET6], ..monitored(BondMode::ActiveBackup) }, 1);
+    lab.pass(100 * MS);
+    let probe = &lab.sent_of(0x86dd)[0].2;
+    let sliced = etherparse::SlicedPacket::from_ethernet(probe).unwrap();
+    let (Some(etherparse::NetSlice::Ipv6(ip)), Some(etherparse::TransportSlice::Icmpv6(message))) = (&sliced.net, &sliced.transport) else {
+        panic!("a solicitation")
+    };
+    assert!(ip.header().source_addr().is_unspecified());
+    assert!(message.is_checksum_valid(ip.header().source(), ip.header().destination()));
+    assert_eq!((message.type_u8(), message.slice().len()), (135, 24), "no option with an address (RFC 4861 clause 4.3)");
+}

@@ -460,7 +460,7 @@ fn a_removed_member_leaves_its_aggregator() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Slow protocol frames of any content and length never panic, never change the links, and are all accounted for.
     #[test]
