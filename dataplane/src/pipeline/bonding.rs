@@ -43,25 +43,6 @@ impl Leaving {
     }
 }
 
-/// Where in the view's list of `members` members the member of each frame is.
-#[inline(always)]
-fn choose(
-    frames: &[Frame<'_>],
-    picks: &[u8],
-    tags: Option<&[Tags; BURST_MAX]>,
-    members: u32,
-    hash: impl Fn(&Outgoing<'_>) -> u32,
-) -> [u8; BURST_MAX] {
-    let mut chosen = [0; BURST_MAX];
-    for ((number, i), chosen) in picks.iter().enumerate().zip(&mut chosen) {
-        let tags = tags.map_or(&Tags::NONE, |tags| &tags[number]);
-        // Only frames with an Ethernet header are admitted.
-        let outgoing = Outgoing::new(frames[usize::from(*i)].head(), 0, tags);
-        *chosen = outgoing.map_or(0, |outgoing| select::position(hash(&outgoing), members)) as u8;
-    }
-    chosen
-}
-
 impl Pipeline {
     /// Sets the time that activity of bond members and punted frames are marked with.
     #[inline]
@@ -202,35 +183,25 @@ impl Pipeline {
     /// The way where each instruction counts; the same as [`Bond::select`] for the modes of which nothing but the hash
     /// matters.
     fn distribute_by_hash(&mut self, out: &Port, bond: &Bond, view: &BondView, frames: &[Frame<'_>], leaving: &Leaving) {
-        let (picks, members) = (&leaving.picks[..], view.tx.len() as u32);
-        let chosen = match (bond.policy, &leaving.tags) {
-            (HashPolicy::Layer2, None) => choose(frames, picks, None, members, hash::layer2),
-            (HashPolicy::Layer34, None) => choose(frames, picks, None, members, hash::layer34),
-            (policy, tags) => choose(frames, picks, tags.as_ref(), members, |frame| hash::hash(policy, frame)),
-        };
-        let mut ports = [usize::MAX; MEMBERS_MAX];
+        let mut ports = [u16::MAX; MEMBERS_MAX];
         let mut untouched = 0u32;
         for (number, (member, port)) in view.tx.iter().zip(&mut ports).enumerate() {
-            *port = bond.member(*member).map_or(usize::MAX, PortId::index);
-            let slot = self.tx.get(*port).and_then(Option::as_ref);
+            *port = bond.member(*member).map_or(u16::MAX, |id| id.0);
+            let slot = self.tx.get(usize::from(*port)).and_then(Option::as_ref);
             untouched |= u32::from(slot.is_some_and(|slot| slot.picks.is_empty())) << number;
         }
-        for (number, (i, chosen)) in picks.iter().zip(chosen).enumerate() {
-            let port = ports[usize::from(chosen) % MEMBERS_MAX];
-            let Some(slot) = self.tx.get_mut(port).and_then(Option::as_mut) else {
-                out.counters[self.worker].drop(DropReason::TxLinkDown);
-                continue;
-            };
-            if let Some(tags) = &leaving.tags {
-                slot.tags[slot.picks.len()] = tags[number];
-                slot.plain = false;
-            }
-            slot.picks.push(*i);
-        }
+        let members = view.tx.len() as u32;
+        let refused = match (bond.policy, &leaving.tags) {
+            (HashPolicy::Layer2, None) => pick(&mut self.tx, &ports, members, frames, &leaving.picks, None, hash::layer2),
+            (HashPolicy::Layer34, None) => pick(&mut self.tx, &ports, members, frames, &leaving.picks, None, hash::layer34),
+            (policy, tags) => pick(&mut self.tx, &ports, members, frames, &leaving.picks, tags.as_ref(), |frame| hash::hash(policy, frame)),
+        };
+        // The member left or its device did, and control has not yet said so in the view.
+        out.counters[self.worker].drop_many(DropReason::TxLinkDown, refused);
         for (number, (member, port)) in view.tx.iter().zip(ports).enumerate() {
-            let slot = self.tx.get(port).and_then(Option::as_ref);
+            let slot = self.tx.get(usize::from(port)).and_then(Option::as_ref);
             if untouched >> number & 1 != 0 && slot.is_some_and(|slot| !slot.picks.is_empty()) {
-                self.touched.push(PortId(port as u16));
+                self.touched.push(PortId(port));
                 bond.state.note_tx(*member, self.time);
             }
         }
@@ -344,6 +315,37 @@ impl TxSlot {
             set_source(frame.head_mut(), source);
         }
     }
+}
+
+/// Gives each frame to the slot of the port that its hash means. Returns the number of frames for which there is none.
+#[inline(always)]
+fn pick(
+    slots: &mut [Option<TxSlot>],
+    ports: &[u16; MEMBERS_MAX],
+    members: u32,
+    frames: &[Frame<'_>],
+    picks: &[u8],
+    tags: Option<&[Tags; BURST_MAX]>,
+    hash: impl Fn(&Outgoing<'_>) -> u32,
+) -> u64 {
+    let mut refused = 0;
+    for number in 0..picks.len().min(BURST_MAX) {
+        let i = picks[number];
+        let tags = tags.map(|tags| &tags[number]);
+        // Only frames with an Ethernet header are admitted.
+        let Some(outgoing) = Outgoing::new(frames[usize::from(i)].head(), 0, tags.map_or(&[], |tags| &**tags)) else { continue };
+        let port = ports[select::position(hash(&outgoing), members) as usize % MEMBERS_MAX];
+        let Some(slot) = slots.get_mut(usize::from(port)).and_then(Option::as_mut) else {
+            refused += 1;
+            continue;
+        };
+        if let Some(tags) = tags {
+            slot.tags[slot.picks.len()] = *tags;
+            slot.plain = false;
+        }
+        slot.picks.push(i);
+    }
+    refused
 }
 
 /// Frames whose source is overwritten, with the source they had.
