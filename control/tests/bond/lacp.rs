@@ -349,6 +349,38 @@ fn min_links_counts_links_of_the_active_aggregator() {
 }
 
 #[test]
+fn links_of_an_aggregator_attach_together() {
+    let mut net = Net::pair(&lacp(), &lacp(), 2);
+    net.plug(1, false);
+    net.pass(S);
+    net.plug(1, true);
+    net.pass(1900 * MS);
+    assert_eq!((net.port(0, 0).mux, net.port(0, 1).mux), (MuxState::Waiting, MuxState::Waiting), "the first waits for the second");
+    net.pass(1100 * MS);
+    assert_eq!(net.tx(0), [0, 1]);
+}
+
+#[test]
+fn a_partner_that_is_in_sync_with_somebody_else_is_not_believed() {
+    for (mistaken, carries) in [(false, true), (true, false)] {
+        let mut lab = Lab::up(fast(), 1);
+        let partner = PortInfo {
+            system: MacAddr([2, 7, 7, 7, 7, 7]),
+            state: ACTIVITY | AGGREGATION | SYNCHRONIZATION | COLLECTING,
+            ..PortInfo::default()
+        };
+        for _ in 0..5 {
+            let mut about_us = lab.member(0).lacp.unwrap().actor;
+            about_us.port += u16::from(mistaken);
+            lab.frame(0, &slow_frame(&Lacpdu { actor: partner, partner: about_us, collector_max_delay: 0 }.emit()));
+            lab.pass(S);
+        }
+        assert_eq!(lab.member(0).lacp.unwrap().mux == MuxState::CollectingDistributing, carries);
+        assert_eq!(lab.tx() == [0], carries);
+    }
+}
+
+#[test]
 fn churn_is_told_after_a_minute_out_of_sync() {
     let mut net = Net::pair(&lacp(), &lacp(), 1);
     net.pass(5 * S);
