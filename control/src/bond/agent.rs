@@ -109,6 +109,7 @@ impl BondAgent {
         if before.mode != settings.mode {
             self.lacp = Lacp::default();
             self.notify = Notify::default();
+            self.arp.restart();
             self.transmit_balance = TransmitBalance::default();
             self.receive_balance.clear(out);
             for member in &mut self.members {
@@ -120,7 +121,7 @@ impl BondAgent {
         if before.arp_ip_target != settings.arp_ip_target || before.ns_ip6_target != settings.ns_ip6_target {
             self.members.iter_mut().for_each(|member| member.target_rx.fill(None));
         }
-        if before.miimon != settings.miimon || before.arp_interval != settings.arp_interval {
+        if (before.arp_interval == 0) != (settings.arp_interval == 0) {
             self.change_monitor(now, out);
         }
         if before != self.settings {
