@@ -124,7 +124,8 @@ impl BondAgent {
         }
     }
 
-    fn move_macs(&mut self, now: Nanos, to: Option<u8>, out: &mut Vec<BondAction>) {
+    /// Gives the active member the address that it must have, or the bond that of the active member.
+    pub(super) fn move_macs(&mut self, now: Nanos, to: Option<u8>, out: &mut Vec<BondAction>) {
         let Some(to) = to.and_then(|slot| self.index(slot)) else { return };
         let Some(mac) = self.mac else { return };
         if self.settings.mode.is_lb() || self.settings.fail_over_mac == FailOverMac::Follow {

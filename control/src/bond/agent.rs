@@ -109,6 +109,7 @@ impl BondAgent {
         if before.mode != settings.mode {
             self.lacp = Lacp::default();
             self.notify = Notify::default();
+            self.arp.restart();
             self.transmit_balance = TransmitBalance::default();
             self.receive_balance.clear(out);
             for member in &mut self.members {
@@ -120,21 +121,32 @@ impl BondAgent {
         if before.arp_ip_target != settings.arp_ip_target || before.ns_ip6_target != settings.ns_ip6_target {
             self.members.iter_mut().for_each(|member| member.target_rx.fill(None));
         }
-        if before.miimon != settings.miimon || before.arp_interval != settings.arp_interval {
+        if (before.arp_interval == 0) != (settings.arp_interval == 0) {
             self.change_monitor(now, out);
         }
         if before != self.settings {
             self.lacp_reconfigured();
             self.reselect = Some("settings changed".into());
         }
-        self.give_macs(out);
+        if before.mode.is_lb() != self.settings.mode.is_lb() || before.fail_over_mac != self.settings.fail_over_mac {
+            self.return_macs(out);
+        }
         self.settle(now, out);
+        self.give_macs(out);
+        self.move_macs(now, self.active, out);
     }
 
     /// Takes over other settings of a member.
     pub fn reconfigure_member(&mut self, now: Nanos, slot: u8, settings: MemberSettings, out: &mut Vec<BondAction>) {
         let Some(index) = self.index(slot) else { return };
-        self.members[index].settings = settings;
+        let member = &mut self.members[index];
+        let before = std::mem::replace(&mut member.settings, settings);
+        if member.mac == before.mac {
+            // Another device: it has no other address than its own yet.
+            member.mac = member.settings.mac;
+            self.give_macs(out);
+            self.move_macs(now, self.active, out);
+        }
         self.reselect = Some("settings of a member changed".into());
         self.settle(now, out);
     }
@@ -258,8 +270,7 @@ impl BondAgent {
             out.push(BondAction::SetBondMac(first.settings.mac));
         }
         let Some(mac) = self.mac else { return };
-        let own = self.settings.mode.is_lb() || self.settings.fail_over_mac != FailOverMac::None;
-        if own {
+        if self.members_have_own_macs() {
             return;
         }
         for member in &mut self.members {
@@ -267,6 +278,21 @@ impl BondAgent {
                 member.mac = mac;
                 out.push(BondAction::SetMac { member: member.slot, mac });
             }
+        }
+    }
+
+    fn members_have_own_macs(&self) -> bool {
+        self.settings.mode.is_lb() || self.settings.fail_over_mac != FailOverMac::None
+    }
+
+    /// Gives members their own addresses back, where they are to have them from now on.
+    fn return_macs(&mut self, out: &mut Vec<BondAction>) {
+        if !self.members_have_own_macs() {
+            return;
+        }
+        for member in self.members.iter_mut().filter(|member| member.mac != member.settings.mac) {
+            member.mac = member.settings.mac;
+            out.push(BondAction::SetMac { member: member.slot, mac: member.mac });
         }
     }
 

@@ -166,3 +166,41 @@ fn balancing_modes_swap_addresses_so_that_the_active_member_has_the_bonds() {
         assert_eq!((lab.active(), macs(&lab)), (Some(2), vec![mac(1), mac(2), mac(0)]), "{mode}");
     }
 }
+
+#[test]
+fn changing_who_has_which_address_sorts_them_anew() {
+    let mut lab = Lab::up(settings(BondMode::ActiveBackup), 3);
+    lab.event(BondEvent::SetActive(Some(1)));
+    assert_eq!(macs(&lab), [mac(0); 3]);
+    lab.reconfigure(|settings| settings.mode = BondMode::BalanceAlb);
+    assert_eq!((lab.active(), macs(&lab)), (Some(1), vec![mac(1), mac(0), mac(2)]), "the active one has the bond's");
+    lab.reconfigure(|settings| settings.mode = BondMode::BalanceXor);
+    assert_eq!(macs(&lab), [mac(0); 3]);
+    lab.reconfigure(|settings| (settings.mode, settings.fail_over_mac) = (BondMode::ActiveBackup, FailOverMac::Active));
+    assert_eq!((macs(&lab), lab.agent.status().mac), (vec![mac(0), mac(1), mac(2)], Some(mac(0))));
+    let told: Vec<_> = told(&lab);
+    for slot in 0..3 {
+        let last = told
+            .iter()
+            .rev()
+            .find_map(|action| if let BondAction::SetMac { member, mac } = action { (*member == slot).then_some(*mac) } else { None });
+        assert_eq!(last.unwrap_or(mac(slot)), mac(slot), "what devices were given");
+    }
+}
+
+#[test]
+fn a_device_that_comes_back_with_another_address_is_sorted_in() {
+    let other = MacAddr([0x52, 0x54, 0, 7, 7, 7]);
+    for (mode, fail_over_mac, expected, of_bond) in [
+        (BondMode::ActiveBackup, FailOverMac::None, mac(0), mac(0)),
+        (BondMode::ActiveBackup, FailOverMac::Active, other, other),
+        (BondMode::ActiveBackup, FailOverMac::Follow, mac(0), mac(0)),
+        (BondMode::BalanceTlb, FailOverMac::None, mac(0), mac(0)),
+    ] {
+        let mut lab = Lab::up(BondSettings { fail_over_mac, ..settings(mode) }, 2);
+        lab.replace(0, other);
+        let status = lab.agent.status();
+        assert_eq!((status.members[0].mac, status.mac), (expected, Some(of_bond)), "{mode} {fail_over_mac}");
+        assert_eq!(status.members[0].permanent_mac, other);
+    }
+}

@@ -171,20 +171,19 @@ fn a_silent_active_member_is_replaced() {
 
 #[test]
 fn missed_max_is_the_patience() {
-    let took = |missed_max| {
-        let mut net = Net::new(BondSettings { missed_max, ..monitored(BondMode::BalanceXor) }, 1);
-        net.pass(5 * S);
-        net.alive.clear();
-        let since = net.lab.now;
-        while net.links() == [true] {
-            net.pass(MS);
+    for mode in [BondMode::BalanceXor, BondMode::ActiveBackup] {
+        for missed_max in [1, 2, 10] {
+            let mut net = Net::new(BondSettings { missed_max, ..monitored(mode) }, 1);
+            net.pass(5 * S);
+            net.alive.clear();
+            let since = net.lab.now;
+            while net.links() == [true] {
+                net.pass(MS);
+            }
+            let took = (net.lab.now - since) / MS;
+            let expected = u64::from(missed_max) * 100;
+            assert!((expected..expected + 200).contains(&took), "{mode}, missed_max {missed_max}: {took} ms");
         }
-        (net.lab.now - since) / MS
-    };
-    for missed_max in [1, 2, 10] {
-        let took = took(missed_max);
-        let expected = u64::from(missed_max) * 100;
-        assert!((expected..expected + 200).contains(&took), "missed_max {missed_max}: {took} ms");
     }
 }
 
@@ -365,4 +364,18 @@ fn a_member_that_sends_nothing_goes_down() {
         net.pass(S);
         assert!(net.lab.member(0).link_failure_count > 0, "{mode}");
     }
+}
+
+#[test]
+fn without_an_ipv6_address_the_solicitation_is_that_of_address_detection() {
+    let mut lab = Lab::up(BondSettings { arp_ip_target: vec![], ns_ip6_target: vec![TARGET6], ..monitored(BondMode::ActiveBackup) }, 1);
+    lab.pass(100 * MS);
+    let probe = &lab.sent_of(0x86dd)[0].2;
+    let sliced = etherparse::SlicedPacket::from_ethernet(probe).unwrap();
+    let (Some(etherparse::NetSlice::Ipv6(ip)), Some(etherparse::TransportSlice::Icmpv6(message))) = (&sliced.net, &sliced.transport) else {
+        panic!("a solicitation")
+    };
+    assert!(ip.header().source_addr().is_unspecified());
+    assert!(message.is_checksum_valid(ip.header().source(), ip.header().destination()));
+    assert_eq!((message.type_u8(), message.slice().len()), (135, 24), "no option with an address (RFC 4861 clause 4.3)");
 }

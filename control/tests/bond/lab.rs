@@ -78,6 +78,12 @@ impl Lab {
         self.act(|agent, now, out| agent.add_member(now, slot, member, out));
     }
 
+    /// The member's device was replaced by one with this address.
+    pub(crate) fn replace(&mut self, slot: u8, mac: MacAddr) {
+        let member = MemberSettings { name: format!("eth{slot}"), mac, prio: 0 };
+        self.act(|agent, now, out| agent.reconfigure_member(now, slot, member, out));
+    }
+
     pub(crate) fn remove(&mut self, slot: u8) {
         self.act(|agent, now, out| agent.remove_member(now, slot, out));
     }

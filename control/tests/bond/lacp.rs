@@ -246,6 +246,22 @@ fn half_duplex_links_do_not_speak_lacp() {
 }
 
 #[test]
+fn links_that_a_partner_wants_alone_stay_alone() {
+    let mut lab = Lab::up(fast(), 2);
+    for _ in 0..5 {
+        for slot in [0, 1] {
+            let state = ACTIVITY | SYNCHRONIZATION;
+            let actor = PortInfo { system: MacAddr([2, 7, 7, 7, 7, 7]), state, port: u16::from(slot), ..PortInfo::default() };
+            let partner = lab.member(slot).lacp.unwrap().actor;
+            lab.frame(slot, &slow_frame(&Lacpdu { actor, partner, collector_max_delay: 0 }.emit()));
+        }
+        lab.pass(S);
+    }
+    assert_ne!(lab.member(0).lacp.unwrap().aggregator, lab.member(1).lacp.unwrap().aggregator);
+    assert_eq!(lab.tx().len(), 1);
+}
+
+#[test]
 fn the_actor_is_who_it_was_told_to_be() {
     let system = MacAddr([2, 9, 9, 9, 9, 9]);
     let named = BondSettings { ad_actor_system: Some(system), ad_actor_sys_prio: 1234, ..lacp() };
@@ -349,6 +365,38 @@ fn min_links_counts_links_of_the_active_aggregator() {
 }
 
 #[test]
+fn links_of_an_aggregator_attach_together() {
+    let mut net = Net::pair(&lacp(), &lacp(), 2);
+    net.plug(1, false);
+    net.pass(S);
+    net.plug(1, true);
+    net.pass(1900 * MS);
+    assert_eq!((net.port(0, 0).mux, net.port(0, 1).mux), (MuxState::Waiting, MuxState::Waiting), "the first waits for the second");
+    net.pass(1100 * MS);
+    assert_eq!(net.tx(0), [0, 1]);
+}
+
+#[test]
+fn a_partner_that_is_in_sync_with_somebody_else_is_not_believed() {
+    for (mistaken, carries) in [(false, true), (true, false)] {
+        let mut lab = Lab::up(fast(), 1);
+        let partner = PortInfo {
+            system: MacAddr([2, 7, 7, 7, 7, 7]),
+            state: ACTIVITY | AGGREGATION | SYNCHRONIZATION | COLLECTING,
+            ..PortInfo::default()
+        };
+        for _ in 0..5 {
+            let mut about_us = lab.member(0).lacp.unwrap().actor;
+            about_us.port += u16::from(mistaken);
+            lab.frame(0, &slow_frame(&Lacpdu { actor: partner, partner: about_us, collector_max_delay: 0 }.emit()));
+            lab.pass(S);
+        }
+        assert_eq!(lab.member(0).lacp.unwrap().mux == MuxState::CollectingDistributing, carries);
+        assert_eq!(lab.tx() == [0], carries);
+    }
+}
+
+#[test]
 fn churn_is_told_after_a_minute_out_of_sync() {
     let mut net = Net::pair(&lacp(), &lacp(), 1);
     net.pass(5 * S);
@@ -436,8 +484,10 @@ fn lacpdus_of_our_own_system_are_ignored_and_told() {
 fn changing_the_rate_reaches_the_partner_at_once() {
     let mut net = Net::pair(&lacp(), &lacp(), 1);
     net.pass(10 * S);
+    let before = net.port(1, 0).lacpdu_tx;
     net.labs[0].reconfigure(|settings| settings.lacp_rate = LacpRate::Fast);
     net.deliver();
+    assert_eq!(net.port(1, 0).lacpdu_tx, before + 1, "and it begins at once");
     assert_eq!(net.port(1, 0).partner.state & TIMEOUT, TIMEOUT);
     assert_eq!(net.tx(0), [0], "nothing is lost by it");
 }
@@ -460,7 +510,7 @@ fn a_removed_member_leaves_its_aggregator() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Slow protocol frames of any content and length never panic, never change the links, and are all accounted for.
     #[test]

@@ -173,6 +173,20 @@ fn changing_the_mode_keeps_links() {
 }
 
 #[test]
+fn changing_a_delay_or_an_interval_moves_no_link() {
+    let mut lab = Lab::up(BondSettings { updelay: 1000, downdelay: 1000, ..settings(BondMode::BalanceXor) }, 3);
+    lab.pass(5000 * MS);
+    lab.carrier(1, false);
+    lab.take();
+    lab.reconfigure(|settings| (settings.miimon, settings.updelay, settings.downdelay) = (50, 500, 500));
+    assert_eq!((lab.link(0), lab.link(1), lab.tx()), (LinkState::Up, LinkState::Fail, vec![0, 1, 2]));
+    assert_eq!(lab.reasons(|_| true), [""; 0]);
+    lab.carrier(2, false);
+    lab.pass(500 * MS);
+    assert_eq!((lab.link(1), lab.link(2)), (LinkState::Fail, LinkState::Down), "a delay that runs keeps its end");
+}
+
+#[test]
 fn slots_out_of_range_or_taken_or_unknown_are_ignored() {
     let mut lab = Lab::up(settings(BondMode::BalanceXor), 1);
     lab.add(32, 0);

@@ -156,6 +156,7 @@ fn resend_igmp_repeats_reports_of_groups() {
         for (_, member, octets) in reports {
             assert_eq!(member, 1);
             assert_eq!((&octets[..12], octets[22]), (&igmp(0x16, [239, 1, 1, 1])[..12], 1), "the guest's, TTL 1");
+            assert_eq!((wire::checksum::Sum::of(&octets[14..38]).fold(), &octets[34..38]), (0xffff, &[0x94, 4, 0, 0][..]), "router alert");
             let message = &octets[38..46];
             assert_eq!(message[0], 0x16);
             assert_eq!(message[4..], [239, 1, 1, 1]);

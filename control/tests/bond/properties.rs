@@ -126,7 +126,7 @@ fn run(lab: &mut Lab, steps: Vec<Step>, modes: bool) -> Result<(), TestCaseError
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn links_may_do_what_they_like(bond in bond(), steps in proptest::collection::vec(step(), 1..60)) {
