@@ -147,7 +147,7 @@ fn link_watch(mut table: Table, options: &mut BondConfig) -> Result<(), String> 
             options.updelay = table.number("delay_up")?.unwrap_or(0);
             options.downdelay = table.number("delay_down")?.unwrap_or(0);
             // teamd counts in milliseconds.
-            if options.updelay % 100 != 0 || options.downdelay % 100 != 0 {
+            if !options.updelay.is_multiple_of(100) || !options.downdelay.is_multiple_of(100) {
                 options.miimon = Some(1);
             }
         }
