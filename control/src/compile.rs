@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+use dataplane::bond::{Bond, BondState, HashPolicy, MEMBERS_MAX, Member, Mode, PuntRules};
 use dataplane::clock;
 use dataplane::counters::PortCounters;
 use dataplane::fdb::Fdb;
 use dataplane::snapshot::{Port, PortId, PortState, Snapshot, Switch, SwitchId};
+use proto::bond::{BondMode, XmitHashPolicy};
 use proto::config::{Config, PortConfig, PortKind};
 
 use crate::config::validate::netdev_of;
-use crate::config::vlan;
+use crate::config::{self, vlan};
 
 /// A switch with what survives a change of its settings.
 #[derive(Clone)]
@@ -32,6 +35,28 @@ pub struct PortParts {
     pub counters: Arc<[PortCounters]>,
     /// What becomes of its device.
     pub device: DevicePlan,
+    /// Its settings; those of its device for a member.
+    pub config: PortConfig,
+    /// The bond it belongs to, if it is a member.
+    pub member_of: Option<MemberOf>,
+    /// What is more about it, if it is a bond.
+    pub bond: Option<Arc<BondState>>,
+}
+
+/// The place of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberOf {
+    /// Name of the bond.
+    pub bond: String,
+    /// Name of the member.
+    pub member: String,
+    /// Its slot, below [`MEMBERS_MAX`](dataplane::bond::MEMBERS_MAX); it keeps it while it exists.
+    pub slot: u8,
+}
+
+/// The name of a member among the ports: no port can have it, as names of ports have no slash.
+pub fn member_port(bond: &str, member: &str) -> String {
+    format!("{bond}/{member}")
 }
 
 /// What becomes of the device of a port.
@@ -52,7 +77,7 @@ pub enum DevicePlan {
 pub struct Compiled {
     /// Switches by name.
     pub switches: BTreeMap<String, SwitchParts>,
-    /// Ports by name.
+    /// Ports by name, and members of bonds by that of [`member_port`].
     pub ports: BTreeMap<String, PortParts>,
     /// What workers get.
     pub snapshot: Arc<Snapshot>,
@@ -100,29 +125,59 @@ pub fn compile(config: &Config, old_config: &Config, old: &Compiled, workers: us
         .collect();
 
     let mut port_ids = Numbers::new(old.ports.values().map(|port| port.id.0));
-    let ports: BTreeMap<String, PortParts> = config
-        .port
-        .iter()
-        .map(|(name, settings)| {
-            let former = old.ports.get(name).zip(old_config.port.get(name)).filter(|(_, old)| is_same_port(name, old, settings));
-            let parts = match former {
-                Some((parts, old)) => PortParts { device: device_plan(old, settings), ..parts.clone() },
-                None => PortParts {
-                    id: PortId(port_ids.take()),
-                    state: Arc::new(PortState::new(settings.enabled, false)),
-                    counters: (0..workers.max(1)).map(|_| PortCounters::default()).collect(),
-                    device: DevicePlan::Open,
-                },
-            };
-            (name.clone(), parts)
-        })
-        .collect();
+    let mut parts = |name: &str, settings: &PortConfig, member_of: Option<MemberOf>| {
+        // The key of a member has its bond in front, its device the member's own name.
+        let device = member_of.as_ref().map_or(name, |place| &place.member);
+        match old.ports.get(name).filter(|former| is_same_port(device, &former.config, settings)) {
+            Some(former) => {
+                PortParts { device: device_plan(&former.config, settings), config: settings.clone(), member_of, ..former.clone() }
+            }
+            None => PortParts {
+                id: PortId(port_ids.take()),
+                state: Arc::new(PortState::new(settings.enabled, false)),
+                counters: (0..workers.max(1)).map(|_| PortCounters::default()).collect(),
+                device: DevicePlan::Open,
+                config: settings.clone(),
+                member_of,
+                bond: (settings.kind == PortKind::Bond).then(|| Arc::new(BondState::new(workers))),
+            },
+        }
+    };
+    let mut ports = BTreeMap::new();
+    for (name, settings) in &config.port {
+        ports.insert(name.clone(), parts(name, settings, None));
+        for (member, slot) in slots(name, settings, old) {
+            let Some(device) = settings.member.get(&member).map(|config| config.device(&member, settings)) else { continue };
+            let key = member_port(name, &member);
+            let place = MemberOf { bond: name.clone(), member, slot };
+            ports.insert(key.clone(), parts(&key, &device, Some(place)));
+        }
+    }
 
-    let snapshot = Arc::new(snapshot(config, &switches, &ports));
+    let snapshot = Arc::new(snapshot(config, &switches, &ports, old));
     Compiled { switches, ports, snapshot }
 }
 
-fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &BTreeMap<String, PortParts>) -> Snapshot {
+/// The slots of the members of a bond: those they have, and for new ones free slots that none had before, as far as there
+/// are.
+fn slots(bond: &str, settings: &PortConfig, old: &Compiled) -> Vec<(String, u8)> {
+    let former = |member: &String| Some(old.ports.get(&member_port(bond, member))?.member_of.as_ref()?.slot);
+    let had: Vec<u8> =
+        old.ports.values().filter_map(|port| port.member_of.as_ref()).filter(|place| place.bond == bond).map(|place| place.slot).collect();
+    let mut taken: Vec<u8> = settings.member.keys().filter_map(former).collect();
+    let mut list = Vec::with_capacity(settings.member.len());
+    for member in settings.member.keys() {
+        let all = 0..MEMBERS_MAX as u8;
+        let free = all.clone().find(|slot| !had.contains(slot) && !taken.contains(slot));
+        let slot = former(member).or(free).or_else(|| all.clone().find(|slot| !taken.contains(slot)));
+        let Some(slot) = slot else { break };
+        taken.push(slot);
+        list.push((member.clone(), slot));
+    }
+    list
+}
+
+fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &BTreeMap<String, PortParts>, old: &Compiled) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for (name, settings) in &config.switch {
         let Some(parts) = switches.get(name) else { continue };
@@ -143,11 +198,11 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
         };
         put(&mut snapshot.switches, parts.id.index(), switch);
     }
-    for (name, settings) in &config.port {
-        let (Some(parts), Some(switch), Some(vlan)) = (ports.get(name), switches.get(&settings.switch), vlan::policy(settings)) else {
-            continue;
-        };
+    for (name, parts) in ports {
+        let settings = &parts.config;
+        let (Some(switch), Some(vlan)) = (switches.get(&settings.switch), vlan::policy(settings)) else { continue };
         let peer = settings.peer.as_ref().filter(|_| settings.kind == PortKind::Patch).and_then(|peer| ports.get(peer));
+        let place = parts.member_of.as_ref().and_then(|place| Some((ports.get(&place.bond)?.id, place.slot)));
         let port = Port {
             switch: switch.id,
             vlan,
@@ -161,14 +216,67 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
             hairpin: settings.hairpin,
             isolated: settings.isolated,
             patch_peer: peer.map(|peer| peer.id),
-            bond: None,
-            member_of: None,
+            bond: parts.bond.as_ref().map(|state| Arc::new(bond(name, parts, ports, old, state))),
+            member_of: place.map(|(bond, index)| Member { bond, index }),
             state: parts.state.clone(),
             counters: parts.counters.clone(),
         };
         put(&mut snapshot.ports, parts.id.index(), port);
     }
     snapshot
+}
+
+fn bond(name: &str, parts: &PortParts, ports: &BTreeMap<String, PortParts>, old: &Compiled, state: &Arc<BondState>) -> Bond {
+    let options = config::bond::options(&parts.config);
+    let mut members = [None; MEMBERS_MAX];
+    for member in parts.config.member.keys().filter_map(|member| ports.get(&member_port(name, member))) {
+        if let Some(place) = &member.member_of {
+            members[usize::from(place.slot)] = Some(member.id);
+        }
+    }
+    // Those that were there stay in their order; who is new joins behind them.
+    let former = old.snapshot.port(parts.id).and_then(|port| port.bond.as_ref());
+    let stays =
+        |slot: &u8| former.is_some_and(|former| former.member(*slot).is_some() && former.member(*slot) == members[usize::from(*slot)]);
+    let mut order: ArrayVec<u8, MEMBERS_MAX> =
+        former.map(|former| former.order.iter().copied().filter(stays).collect()).unwrap_or_default();
+    for slot in (0..MEMBERS_MAX as u8).filter(|slot| members[usize::from(*slot)].is_some()) {
+        if !order.contains(&slot) {
+            order.push(slot);
+        }
+    }
+    let dynamic = options.tlb_dynamic_lb;
+    Bond {
+        mode: match options.mode {
+            BondMode::BalanceRr => Mode::BalanceRr { packets_per_slave: options.packets_per_slave },
+            BondMode::ActiveBackup => Mode::ActiveBackup,
+            BondMode::BalanceXor if options.tx_balancing_interval != 0 => Mode::LoadBalance,
+            BondMode::BalanceXor => Mode::BalanceXor,
+            BondMode::Broadcast => Mode::Broadcast,
+            BondMode::Ieee8023ad => Mode::Ieee8023ad,
+            BondMode::BalanceTlb => Mode::BalanceTlb { dynamic },
+            BondMode::BalanceAlb => Mode::BalanceAlb { dynamic },
+            BondMode::Random => Mode::Random,
+        },
+        policy: match options.xmit_hash_policy {
+            XmitHashPolicy::Layer2 => HashPolicy::Layer2,
+            XmitHashPolicy::Layer23 => HashPolicy::Layer23,
+            XmitHashPolicy::Layer34 => HashPolicy::Layer34,
+            XmitHashPolicy::Encap23 => HashPolicy::Encap23,
+            XmitHashPolicy::Encap34 => HashPolicy::Encap34,
+            XmitHashPolicy::VlanSrcMac => HashPolicy::VlanSrcMac,
+        },
+        members,
+        order,
+        all_slaves_active: options.all_slaves_active,
+        punt: PuntRules {
+            slow_protocols: options.mode == BondMode::Ieee8023ad,
+            arp: options.mode == BondMode::BalanceAlb || !options.arp_ip_target.is_empty(),
+            nd: !options.ns_ip6_target.is_empty(),
+            igmp: options.resend_igmp != 0,
+        },
+        state: state.clone(),
+    }
 }
 
 fn put<T>(slots: &mut Vec<Option<T>>, index: usize, value: T) {

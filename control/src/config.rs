@@ -4,12 +4,14 @@
 //! [`text::load`]: TOML to a tree with places ([`text`]), tree to types ([`read`]), then every rule that types cannot
 //! express ([`validate()`]). All problems are reported at once, each with its line.
 
+pub mod bond;
 pub mod diff;
 pub mod edit;
 pub mod patch_graph;
 pub mod problem;
 pub mod read;
 pub mod schema;
+pub mod team;
 pub mod text;
 pub mod validate;
 pub mod vlan;

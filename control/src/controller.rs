@@ -3,9 +3,11 @@
 //! [`Controller`] lives on the control thread and is driven by [`crate::server`]: requests, events of devices and workers,
 //! and time, which is always an argument. It owns the configuration, the compiled switch and the state of each link.
 //! [`Controller::transact`] (in [`transaction`]) is the only way the configuration changes. [`links`] follows devices that
-//! come and go, [`report`] answers questions, [`upkeep`] is what happens with time.
+//! come and go, `bonds` runs bonds, [`report`] and [`bond_report`] answer questions, [`upkeep`] is what happens with time.
 
 pub mod addresses;
+pub mod bond_report;
+mod bonds;
 pub mod links;
 pub mod report;
 pub mod transaction;
@@ -42,6 +44,7 @@ pub struct Controller {
     port_names: Vec<Option<String>>,
     switch_names: Vec<Option<String>>,
     links: BTreeMap<String, PortLink>,
+    bonds: BTreeMap<String, bonds::RunningBond>,
     generation: u64,
     started: Nanos,
     events: VecDeque<Event>,
@@ -65,8 +68,8 @@ struct PortLink {
 }
 
 enum DeviceState {
-    /// A patch port has no device.
-    Patch,
+    /// A patch port or a bond has no device of its own.
+    None,
     /// It is open and its queues are attached.
     Open { netdev: Option<Netdev>, sim: Option<MemoryDevice> },
     /// It cannot be opened, or is gone.
@@ -98,6 +101,7 @@ impl Controller {
             port_names: Vec::new(),
             switch_names: Vec::new(),
             links: BTreeMap::new(),
+            bonds: BTreeMap::new(),
             generation: 0,
             started: now,
             events: VecDeque::new(),
@@ -165,8 +169,9 @@ impl Controller {
         }
     }
 
+    /// The settings of a port or member.
     fn port_config(&self, name: &str) -> Option<&PortConfig> {
-        self.config.port.get(name)
+        self.compiled.ports.get(name).map(|parts| &parts.config)
     }
 
     fn port_name(&self, id: PortId) -> Option<&String> {
@@ -232,6 +237,12 @@ impl Controller {
     fn republish(&mut self, detach: Vec<PortId>, attach: Vec<PortQueues>) -> Result<(), String> {
         let (snapshot, config) = (self.compiled.snapshot.clone(), self.config.clone());
         self.publish(snapshot, detach, attach, &config)
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.leave_all_bonds();
     }
 }
 

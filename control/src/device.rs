@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use dataplane::device::{RxQueue, TxQueue};
@@ -25,6 +26,19 @@ pub trait Devices {
     ///
     /// What failed, without the name of the port. Then the netdev is as before.
     fn configure(&mut self, port: &str, netdev: &Netdev, config: &PortConfig) -> Result<(), DeviceError>;
+
+    /// Gives the netdev of an open port another MAC address.
+    ///
+    /// # Errors
+    ///
+    /// What failed, without the name of the port. Then the netdev is as before.
+    fn set_mac(&mut self, netdev: &Netdev, mac: MacAddr) -> Result<(), DeviceError>;
+
+    /// Speed and duplex of a netdev; `None` for one that has none or does not say.
+    fn speed(&mut self, netdev: &Netdev) -> Option<LinkSpeed>;
+
+    /// IP addresses of a netdev, with the length of their prefix in bits.
+    fn addresses(&mut self, netdev: &Netdev) -> Vec<(IpAddr, u8)>;
 
     /// Says which network namespaces (as paths) ports are in, after each change. The others need not be watched any more.
     fn namespaces(&mut self, used: &BTreeSet<String>);
@@ -61,6 +75,15 @@ pub struct Netdev {
     pub index: u32,
     /// MAC address.
     pub mac: Option<MacAddr>,
+}
+
+/// How fast a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkSpeed {
+    /// Mbit/s, when known.
+    pub mbps: Option<u32>,
+    /// Whether it is not half duplex.
+    pub full_duplex: bool,
 }
 
 /// Something happened to a netdev.

@@ -5,10 +5,12 @@
 //! store are traits ([`device`], [`workers`], [`store`]), so everything runs under test without privileges, and time is
 //! an argument. All of it lives on one thread, the control thread; nothing here is on the way of a frame.
 
+pub mod bond;
 pub mod compile;
 pub mod config;
 pub mod controller;
 pub mod device;
+pub mod flow;
 pub mod group;
 pub mod server;
 pub mod store;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dataplane::device::{RxQueue, TxQueue, Wake};
 use dataplane::memory::MemoryDevice;
+use dataplane::punt::{InjectError, Punted};
 use dataplane::snapshot::{PortId, Snapshot};
 use dataplane::worker::{Attach, Polling, Retired, Update, WorkerEvent, WorkerHandle, WorkerLost, WorkerStats};
 
@@ -52,6 +53,16 @@ pub trait Workers {
     /// Takes the oldest event of some worker.
     fn next_event(&mut self) -> Option<WorkerEvent>;
 
+    /// Takes the oldest frame that some worker punted.
+    fn next_punted(&mut self) -> Option<Punted>;
+
+    /// Transmits a frame out of the device of a port, whatever its state. Frames leave in the order they are given.
+    ///
+    /// # Errors
+    ///
+    /// Too many frames wait already, or the frame has no possible length.
+    fn inject(&mut self, port: PortId, octets: Vec<u8>) -> Result<(), InjectError>;
+
     /// Events of all workers that did not fit.
     fn lost_events(&self) -> u64;
 
@@ -87,13 +98,14 @@ pub struct WorkerSet {
     /// Ports of the receive queues of each worker, one entry a queue.
     rx: Vec<Vec<PortId>>,
     next: usize,
+    next_punted: usize,
 }
 
 impl WorkerSet {
     /// A set of running workers, by worker number.
     pub fn new(slots: Vec<WorkerSlot>) -> WorkerSet {
         let rx = slots.iter().map(|_| Vec::new()).collect();
-        WorkerSet { slots, rx, next: 0 }
+        WorkerSet { slots, rx, next: 0, next_punted: 0 }
     }
 
     /// The worker that polls the fewest queues, not one of `taken` unless all are.
@@ -146,6 +158,22 @@ impl Workers for WorkerSet {
             }
         }
         None
+    }
+
+    fn next_punted(&mut self) -> Option<Punted> {
+        // As for events.
+        for _ in 0..self.slots.len() {
+            self.next_punted = (self.next_punted + 1) % self.slots.len();
+            if let Some(frame) = self.slots[self.next_punted].handle.next_punted() {
+                return Some(frame);
+            }
+        }
+        None
+    }
+
+    fn inject(&mut self, port: PortId, octets: Vec<u8>) -> Result<(), InjectError> {
+        // Each worker has a queue of each port; always the same one, for the order.
+        self.slots.first().map_or(Ok(()), |slot| slot.handle.inject(port, octets))
     }
 
     fn lost_events(&self) -> u64 {

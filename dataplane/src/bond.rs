@@ -91,6 +91,8 @@ pub struct PuntRules {
     pub arp: bool,
     /// Copies of ICMPv6 neighbour solicitations and advertisements, for monitoring.
     pub nd: bool,
+    /// Copies of IGMP that leaves by the bond, whose reports are repeated after a failover (`resend_igmp`).
+    pub igmp: bool,
 }
 
 /// A bond as configured.

@@ -128,7 +128,7 @@ proptest! {
             // Port 1 is a bond of ports 0 and 2.
             let policies = [HashPolicy::Layer2, HashPolicy::Layer23, HashPolicy::Layer34, HashPolicy::Encap34, HashPolicy::VlanSrcMac];
             let state = lab.bond(1, &[0, 2], mode, policies[usize::from(policy % 5)]);
-            lab.bond_mut(1).punt = PuntRules { slow_protocols: punts, arp: punts, nd: punts };
+            lab.bond_mut(1).punt = PuntRules { slow_protocols: punts, arp: punts, nd: punts, igmp: punts };
             let tx = (0..3).filter(|member| tx >> member & 1 != 0).collect();
             state.publish(&BondView { active: Some(active % 3), tx, rx: u32::from(rx) });
             state.set_member_mac(0, mac(1));

@@ -16,8 +16,14 @@ _vswitchctl() {
             ",$1")
                 cmd="vswitchctl"
                 ;;
+            vswitchctl,add-bond)
+                cmd="vswitchctl__subcmd__add__subcmd__bond"
+                ;;
             vswitchctl,add-fdb)
                 cmd="vswitchctl__subcmd__add__subcmd__fdb"
+                ;;
+            vswitchctl,add-member)
+                cmd="vswitchctl__subcmd__add__subcmd__member"
                 ;;
             vswitchctl,add-port)
                 cmd="vswitchctl__subcmd__add__subcmd__port"
@@ -28,6 +34,9 @@ _vswitchctl() {
             vswitchctl,apply)
                 cmd="vswitchctl__subcmd__apply"
                 ;;
+            vswitchctl,bond-explain)
+                cmd="vswitchctl__subcmd__bond__subcmd__explain"
+                ;;
             vswitchctl,check)
                 cmd="vswitchctl__subcmd__check"
                 ;;
@@ -36,6 +45,9 @@ _vswitchctl() {
                 ;;
             vswitchctl,del-fdb)
                 cmd="vswitchctl__subcmd__del__subcmd__fdb"
+                ;;
+            vswitchctl,del-member)
+                cmd="vswitchctl__subcmd__del__subcmd__member"
                 ;;
             vswitchctl,del-port)
                 cmd="vswitchctl__subcmd__del__subcmd__port"
@@ -52,6 +64,12 @@ _vswitchctl() {
             vswitchctl,monitor)
                 cmd="vswitchctl__subcmd__monitor"
                 ;;
+            vswitchctl,set-active)
+                cmd="vswitchctl__subcmd__set__subcmd__active"
+                ;;
+            vswitchctl,set-bond)
+                cmd="vswitchctl__subcmd__set__subcmd__bond"
+                ;;
             vswitchctl,set-port)
                 cmd="vswitchctl__subcmd__set__subcmd__port"
                 ;;
@@ -66,6 +84,9 @@ _vswitchctl() {
                 ;;
             vswitchctl,status)
                 cmd="vswitchctl__subcmd__status"
+                ;;
+            vswitchctl__subcmd__show,bonds)
+                cmd="vswitchctl__subcmd__show__subcmd__bonds"
                 ;;
             vswitchctl__subcmd__show,drops)
                 cmd="vswitchctl__subcmd__show__subcmd__drops"
@@ -101,12 +122,292 @@ _vswitchctl() {
 
     case "${cmd}" in
         vswitchctl)
-            opts="-h -V --socket --help --version add-switch set-switch del-switch add-port set-port del-port add-fdb del-fdb flush-fdb show status monitor check apply export sim completions"
+            opts="-h -V --socket --help --version add-switch set-switch del-switch add-port set-port del-port add-bond set-bond add-member del-member set-active bond-explain add-fdb del-fdb flush-fdb show status monitor check apply export sim completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vswitchctl__subcmd__add__subcmd__bond)
+            opts="-h -V --member --team-config --may-exist --mode --miimon --updelay --downdelay --use-carrier --arp-interval --arp-ip-target --ns-ip6-target --arp-source --arp-validate --arp-all-targets --missed-max --primary --primary-reselect --fail-over-mac --num-grat-arp --num-unsol-na --peer-notif-delay --resend-igmp --all-slaves-active --min-links --lp-interval --packets-per-slave --tlb-dynamic-lb --xmit-hash-policy --tx-balancing-interval --lacp-rate --lacp-active --ad-select --ad-actor-sys-prio --ad-actor-system --ad-user-port-key --lacp-fallback --access --trunk --qinq --native --native-tagged --cvlans --qinq-ethertype --accept-tagged --priority-tags --netns --interface --mtu --mac --queues --offload --ring-size --tx-queue --learning --learn-limit --sticky --flood --mcast-flood --bcast-flood --hairpin --isolated --disabled --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --member)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --team-config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --mode)
+                    COMPREPLY=($(compgen -W "balance-rr active-backup balance-xor broadcast 802.3ad balance-tlb balance-alb random" -- "${cur}"))
+                    return 0
+                    ;;
+                --miimon)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --updelay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --downdelay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --use-carrier)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-ip-target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ns-ip6-target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-validate)
+                    COMPREPLY=($(compgen -W "none active backup all filter filter_active filter_backup" -- "${cur}"))
+                    return 0
+                    ;;
+                --arp-all-targets)
+                    COMPREPLY=($(compgen -W "any all" -- "${cur}"))
+                    return 0
+                    ;;
+                --missed-max)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --primary)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --primary-reselect)
+                    COMPREPLY=($(compgen -W "always better failure" -- "${cur}"))
+                    return 0
+                    ;;
+                --fail-over-mac)
+                    COMPREPLY=($(compgen -W "none active follow" -- "${cur}"))
+                    return 0
+                    ;;
+                --num-grat-arp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --num-unsol-na)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --peer-notif-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --resend-igmp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --all-slaves-active)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-links)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lp-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --packets-per-slave)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tlb-dynamic-lb)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --xmit-hash-policy)
+                    COMPREPLY=($(compgen -W "layer2 layer2+3 layer3+4 encap2+3 encap3+4 vlan+srcmac" -- "${cur}"))
+                    return 0
+                    ;;
+                --tx-balancing-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lacp-rate)
+                    COMPREPLY=($(compgen -W "slow fast" -- "${cur}"))
+                    return 0
+                    ;;
+                --lacp-active)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ad-select)
+                    COMPREPLY=($(compgen -W "stable bandwidth count" -- "${cur}"))
+                    return 0
+                    ;;
+                --ad-actor-sys-prio)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ad-actor-system)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ad-user-port-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lacp-fallback)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --access)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trunk)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --qinq)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --native)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --native-tagged)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cvlans)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --qinq-ethertype)
+                    COMPREPLY=($(compgen -W "802.1ad 802.1q" -- "${cur}"))
+                    return 0
+                    ;;
+                --accept-tagged)
+                    COMPREPLY=($(compgen -W "none own" -- "${cur}"))
+                    return 0
+                    ;;
+                --priority-tags)
+                    COMPREPLY=($(compgen -W "never if-nonzero always" -- "${cur}"))
+                    return 0
+                    ;;
+                --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interface)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mtu)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mac)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --queues)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --offload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ring-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tx-queue)
+                    COMPREPLY=($(compgen -W "bypass qdisc" -- "${cur}"))
+                    return 0
+                    ;;
+                --learning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --learn-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sticky)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --flood)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mcast-flood)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bcast-flood)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hairpin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --isolated)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
@@ -138,6 +439,63 @@ _vswitchctl() {
             case "${prev}" in
                 --vlan)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vswitchctl__subcmd__add__subcmd__member)
+            opts="-h -V --may-exist --prio --netns --interface --queues --offload --ring-size --tx-queue --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --prio)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interface)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --queues)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --offload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ring-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tx-queue)
+                    COMPREPLY=($(compgen -W "bypass qdisc" -- "${cur}"))
                     return 0
                     ;;
                 --socket)
@@ -376,6 +734,35 @@ _vswitchctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vswitchctl__subcmd__bond__subcmd__explain)
+            opts="-h -V --json --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vswitchctl__subcmd__check)
             opts="-h -V --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -445,6 +832,35 @@ _vswitchctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vswitchctl__subcmd__del__subcmd__member)
+            opts="-h -V --if-exists --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --socket)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
@@ -598,6 +1014,200 @@ _vswitchctl() {
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vswitchctl__subcmd__set__subcmd__active)
+            opts="-h -V --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vswitchctl__subcmd__set__subcmd__bond)
+            opts="-h -V --default --mode --miimon --updelay --downdelay --use-carrier --arp-interval --arp-ip-target --ns-ip6-target --arp-source --arp-validate --arp-all-targets --missed-max --primary --primary-reselect --fail-over-mac --num-grat-arp --num-unsol-na --peer-notif-delay --resend-igmp --all-slaves-active --min-links --lp-interval --packets-per-slave --tlb-dynamic-lb --xmit-hash-policy --tx-balancing-interval --lacp-rate --lacp-active --ad-select --ad-actor-sys-prio --ad-actor-system --ad-user-port-key --lacp-fallback --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --default)
+                    COMPREPLY=($(compgen -W "mode miimon updelay downdelay use_carrier arp_interval arp_ip_target ns_ip6_target arp_source arp_validate arp_all_targets missed_max primary primary_reselect fail_over_mac num_grat_arp num_unsol_na peer_notif_delay resend_igmp all_slaves_active min_links lp_interval packets_per_slave tlb_dynamic_lb xmit_hash_policy tx_balancing_interval lacp_rate lacp_active ad_select ad_actor_sys_prio ad_actor_system ad_user_port_key lacp_fallback" -- "${cur}"))
+                    return 0
+                    ;;
+                --mode)
+                    COMPREPLY=($(compgen -W "balance-rr active-backup balance-xor broadcast 802.3ad balance-tlb balance-alb random" -- "${cur}"))
+                    return 0
+                    ;;
+                --miimon)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --updelay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --downdelay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --use-carrier)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-ip-target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ns-ip6-target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-validate)
+                    COMPREPLY=($(compgen -W "none active backup all filter filter_active filter_backup" -- "${cur}"))
+                    return 0
+                    ;;
+                --arp-all-targets)
+                    COMPREPLY=($(compgen -W "any all" -- "${cur}"))
+                    return 0
+                    ;;
+                --missed-max)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --primary)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --primary-reselect)
+                    COMPREPLY=($(compgen -W "always better failure" -- "${cur}"))
+                    return 0
+                    ;;
+                --fail-over-mac)
+                    COMPREPLY=($(compgen -W "none active follow" -- "${cur}"))
+                    return 0
+                    ;;
+                --num-grat-arp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --num-unsol-na)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --peer-notif-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --resend-igmp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --all-slaves-active)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-links)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lp-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --packets-per-slave)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tlb-dynamic-lb)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --xmit-hash-policy)
+                    COMPREPLY=($(compgen -W "layer2 layer2+3 layer3+4 encap2+3 encap3+4 vlan+srcmac" -- "${cur}"))
+                    return 0
+                    ;;
+                --tx-balancing-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lacp-rate)
+                    COMPREPLY=($(compgen -W "slow fast" -- "${cur}"))
+                    return 0
+                    ;;
+                --lacp-active)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ad-select)
+                    COMPREPLY=($(compgen -W "stable bandwidth count" -- "${cur}"))
+                    return 0
+                    ;;
+                --ad-actor-sys-prio)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ad-actor-system)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ad-user-port-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lacp-fallback)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
@@ -807,12 +1417,53 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__show)
-            opts="-h -V --json --watch --socket --help --version switches ports fdb vlans drops workers"
+            opts="-h -V --json --watch --socket --help --version switches ports fdb bonds vlans drops workers"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --watch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vswitchctl__subcmd__show__subcmd__bonds)
+            opts="-h -V --switch --port --json --watch --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --switch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --watch)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

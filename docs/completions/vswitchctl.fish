@@ -33,6 +33,12 @@ complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-switch" -
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-port" -d 'Add a port to a switch'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "set-port" -d 'Change settings of a port'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-port" -d 'Remove a port and its static entries'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-bond" -d 'Add a bond (several devices used as one) to a switch'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "set-bond" -d 'Change options of a bond; its other settings are those of set-port'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-member" -d 'Add a member to a bond'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-member" -d 'Remove a member from a bond'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "set-active" -d 'Make a member of a bond the active one'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "bond-explain" -d 'Say which member of a bond a flow takes, and why'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-fdb" -d 'Bind an address to a port (static entry)'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-fdb" -d 'Remove an entry, static or learned'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "flush-fdb" -d 'Forget learned addresses'
@@ -173,6 +179,220 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-port" -l socke
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-port" -l if-exists -d 'Do nothing when the port does not exist'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-port" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-port" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l member -d 'A member: an existing interface, or tap:NAME or sim:NAME; may be repeated. add-member has more settings' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l team-config -d 'Take mode and options from a configuration of teamd (JSON)' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l mode -d 'How members are used [default: balance-rr]' -r -f -a "balance-rr\t''
+active-backup\t''
+balance-xor\t''
+broadcast\t''
+802.3ad\t''
+balance-tlb\t''
+balance-alb\t''
+random\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l miimon -d 'Grain of updelay, downdelay and peer_notif_delay; 0 turns monitoring by carrier off [default: 100, or 0 with arp_interval]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l updelay -d 'How long a carrier must be back before the member is used again [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l downdelay -d 'How long a carrier must be gone before the member is given up [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l use-carrier -d 'Only 1' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l arp-interval -d 'How often targets are asked; 0 turns monitoring by ARP off [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l arp-ip-target -d 'IPv4 addresses that are asked, separated by commas' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l ns-ip6-target -d 'IPv6 addresses that are asked, separated by commas' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l arp-source -d 'Source address of ARP probes [default: the host port\'s, or 0.0.0.0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l arp-validate -d 'Which frames prove that a member is alive [default: none]' -r -f -a "none\t''
+active\t''
+backup\t''
+all\t''
+filter\t''
+filter_active\t''
+filter_backup\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l arp-all-targets -d 'Whether any or all targets must answer [default: any]' -r -f -a "any\t''
+all\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l missed-max -d 'Intervals without answer after which a member is down [default: 2]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l primary -d 'The member that is preferred' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l primary-reselect -d 'When the preferred member takes over again [default: always]' -r -f -a "always\t''
+better\t''
+failure\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l fail-over-mac -d 'What becomes of MAC addresses at a failover [default: none]' -r -f -a "none\t''
+active\t''
+follow\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l num-grat-arp -d 'How often neighbours are told after a failover [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l num-unsol-na -d 'The same option as num-grat-arp' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l peer-notif-delay -d 'Time between two such notifications; 0 is miimon [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l resend-igmp -d 'How often IGMP reports are sent again after a failover [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l all-slaves-active -d 'Accept every frame at members that are not in use [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l min-links -d 'Members that must be usable for the bond to have a carrier [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l lp-interval -d 'Seconds between learning frames of balance-tlb and balance-alb [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l packets-per-slave -d 'balance-rr: frames before the next member\'s turn; 0 chooses by chance [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l tlb-dynamic-lb -d 'balance-tlb: move flows to less loaded members [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l xmit-hash-policy -d 'Which parts of a frame decide on its member [default: layer2]' -r -f -a "layer2\t''
+layer2+3\t''
+layer3+4\t''
+encap2+3\t''
+encap3+4\t''
+vlan+srcmac\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l tx-balancing-interval -d 'balance-xor: how often flows move to less loaded members; 0 never [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l lacp-rate -d '802.3ad: how often the partner is asked to send [default: slow]' -r -f -a "slow\t''
+fast\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l lacp-active -d '802.3ad: send without being asked [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l ad-select -d '802.3ad: which aggregator is active [default: stable]' -r -f -a "stable\t''
+bandwidth\t''
+count\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l ad-actor-sys-prio -d '802.3ad: priority of this system [default: 65535]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l ad-actor-system -d '802.3ad: address of this system [default: the bond\'s]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l ad-user-port-key -d '802.3ad: upper ten bits of the port key [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l lacp-fallback -d '802.3ad: behave as active-backup while there is no partner [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l access -d 'Access port: untagged frames belong to this VLAN' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l trunk -d 'Trunk port: VLANs that pass with their tag, such as 10,20-30' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l qinq -d '802.1ad tunnel port: every frame travels in this service VLAN' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l native -d 'Trunk port: VLAN of untagged frames' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l native-tagged -d 'Trunk port: the native VLAN leaves with a tag [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l cvlans -d 'Tunnel port: customer VLANs that may enter [default: all]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l qinq-ethertype -d 'Tunnel port: kind of the service tag [default: 802.1ad]' -r -f -a "802.1ad\t''
+802.1q\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l accept-tagged -d 'Access port: which tagged frames may enter: none, or those of the port\'s own VLAN [default: none]' -r -f -a "none\t''
+own\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l priority-tags -d 'Whether frames outside VLANs leave with a priority tag [default: if-nonzero without VLAN settings, else never]' -r -f -a "never\t''
+if-nonzero\t''
+always\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l netns -d 'Network namespace of the interface: a name under /run/netns, or a path' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l interface -d 'Name of the interface when it is not the port\'s' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l mtu -d 'Octets of payload at most; an oversize frame is dropped [default: 1500]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l mac -d 'MAC address of the TAP interface' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l queues -d 'Number of queues, for more than one worker [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l offload -d 'Checksum and segmentation offload [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l ring-size -d 'Octets of the receive ring of a nic port, such as 2MiB [default: 2MiB]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l tx-queue -d 'Whether a nic port sends past the queueing discipline of its interface [default: bypass]' -r -f -a "bypass\t''
+qdisc\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l learning -d 'Learn source addresses [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l learn-limit -d 'Addresses learned here at most [default: no limit]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l sticky -d 'Addresses learned here do not move to other ports [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l flood -d 'Flood unicast frames with unknown destination to here [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l mcast-flood -d 'Flood multicast frames to here [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l bcast-flood -d 'Flood broadcast frames to here [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l hairpin -d 'Let frames leave where they came from [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l isolated -d 'No frames between this and other isolated ports [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l may-exist -d 'Do nothing when the switch has this bond already'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l disabled -d 'Drop all frames for now (same as the setting enabled = false)'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l default -d 'Reset an option to its default; may be repeated' -r -f -a "mode\t''
+miimon\t''
+updelay\t''
+downdelay\t''
+use_carrier\t''
+arp_interval\t''
+arp_ip_target\t''
+ns_ip6_target\t''
+arp_source\t''
+arp_validate\t''
+arp_all_targets\t''
+missed_max\t''
+primary\t''
+primary_reselect\t''
+fail_over_mac\t''
+num_grat_arp\t''
+num_unsol_na\t''
+peer_notif_delay\t''
+resend_igmp\t''
+all_slaves_active\t''
+min_links\t''
+lp_interval\t''
+packets_per_slave\t''
+tlb_dynamic_lb\t''
+xmit_hash_policy\t''
+tx_balancing_interval\t''
+lacp_rate\t''
+lacp_active\t''
+ad_select\t''
+ad_actor_sys_prio\t''
+ad_actor_system\t''
+ad_user_port_key\t''
+lacp_fallback\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l mode -d 'How members are used [default: balance-rr]' -r -f -a "balance-rr\t''
+active-backup\t''
+balance-xor\t''
+broadcast\t''
+802.3ad\t''
+balance-tlb\t''
+balance-alb\t''
+random\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l miimon -d 'Grain of updelay, downdelay and peer_notif_delay; 0 turns monitoring by carrier off [default: 100, or 0 with arp_interval]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l updelay -d 'How long a carrier must be back before the member is used again [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l downdelay -d 'How long a carrier must be gone before the member is given up [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l use-carrier -d 'Only 1' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l arp-interval -d 'How often targets are asked; 0 turns monitoring by ARP off [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l arp-ip-target -d 'IPv4 addresses that are asked, separated by commas' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l ns-ip6-target -d 'IPv6 addresses that are asked, separated by commas' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l arp-source -d 'Source address of ARP probes [default: the host port\'s, or 0.0.0.0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l arp-validate -d 'Which frames prove that a member is alive [default: none]' -r -f -a "none\t''
+active\t''
+backup\t''
+all\t''
+filter\t''
+filter_active\t''
+filter_backup\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l arp-all-targets -d 'Whether any or all targets must answer [default: any]' -r -f -a "any\t''
+all\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l missed-max -d 'Intervals without answer after which a member is down [default: 2]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l primary -d 'The member that is preferred' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l primary-reselect -d 'When the preferred member takes over again [default: always]' -r -f -a "always\t''
+better\t''
+failure\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l fail-over-mac -d 'What becomes of MAC addresses at a failover [default: none]' -r -f -a "none\t''
+active\t''
+follow\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l num-grat-arp -d 'How often neighbours are told after a failover [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l num-unsol-na -d 'The same option as num-grat-arp' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l peer-notif-delay -d 'Time between two such notifications; 0 is miimon [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l resend-igmp -d 'How often IGMP reports are sent again after a failover [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l all-slaves-active -d 'Accept every frame at members that are not in use [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l min-links -d 'Members that must be usable for the bond to have a carrier [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l lp-interval -d 'Seconds between learning frames of balance-tlb and balance-alb [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l packets-per-slave -d 'balance-rr: frames before the next member\'s turn; 0 chooses by chance [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l tlb-dynamic-lb -d 'balance-tlb: move flows to less loaded members [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l xmit-hash-policy -d 'Which parts of a frame decide on its member [default: layer2]' -r -f -a "layer2\t''
+layer2+3\t''
+layer3+4\t''
+encap2+3\t''
+encap3+4\t''
+vlan+srcmac\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l tx-balancing-interval -d 'balance-xor: how often flows move to less loaded members; 0 never [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l lacp-rate -d '802.3ad: how often the partner is asked to send [default: slow]' -r -f -a "slow\t''
+fast\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l lacp-active -d '802.3ad: send without being asked [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l ad-select -d '802.3ad: which aggregator is active [default: stable]' -r -f -a "stable\t''
+bandwidth\t''
+count\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l ad-actor-sys-prio -d '802.3ad: priority of this system [default: 65535]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l ad-actor-system -d '802.3ad: address of this system [default: the bond\'s]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l ad-user-port-key -d '802.3ad: upper ten bits of the port key [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l lacp-fallback -d '802.3ad: behave as active-backup while there is no partner [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-bond" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-member" -l prio -d 'Preference as active member; the highest wins [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-member" -l netns -d 'Network namespace of the interface: a name under /run/netns, or a path' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-member" -l interface -d 'Name of the interface when it is not the member\'s' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-member" -l queues -d 'Number of queues, for more than one worker [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-member" -l offload -d 'Checksum and segmentation offload [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-member" -l ring-size -d 'Octets of the receive ring, such as 2MiB [default: 2MiB]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-member" -l tx-queue -d 'Whether frames leave past the queueing discipline of the interface [default: bypass]' -r -f -a "bypass\t''
+qdisc\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-member" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-member" -l may-exist -d 'Do nothing when it is a member already'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-member" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-member" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-member" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-member" -l if-exists -d 'Do nothing when it is not a member'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-member" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-member" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-active" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-active" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-active" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand bond-explain" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand bond-explain" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand bond-explain" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand bond-explain" -s V -l version -d 'Print version'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-fdb" -l vlan -d 'VLAN; 0 on ports without VLAN settings' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-fdb" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-fdb" -l may-exist -d 'Replace a static entry that exists'
@@ -188,17 +408,18 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -l vlan
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -s V -l version -d 'Print version'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb vlans drops workers" -l watch -d 'Print again every SECONDS until interrupted' -r
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb vlans drops workers" -l socket -d 'Control socket of the daemon' -r -F
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb vlans drops workers" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb vlans drops workers" -s h -l help -d 'Print help'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb vlans drops workers" -s V -l version -d 'Print version'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb vlans drops workers" -f -a "switches" -d 'Switches, their settings and how full their tables are'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb vlans drops workers" -f -a "ports" -d 'Ports, their links and counters'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb vlans drops workers" -f -a "fdb" -d 'Addresses and where they are'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb vlans drops workers" -f -a "vlans" -d 'VLANs and their ports'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb vlans drops workers" -f -a "drops" -d 'Dropped frames by port and reason'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb vlans drops workers" -f -a "workers" -d 'Worker threads and their load'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -l watch -d 'Print again every SECONDS until interrupted' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "switches" -d 'Switches, their settings and how full their tables are'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "ports" -d 'Ports, their links and counters'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "fdb" -d 'Addresses and where they are'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "bonds" -d 'Bonds, their options, members and LACP'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "vlans" -d 'VLANs and their ports'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "drops" -d 'Dropped frames by port and reason'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "workers" -d 'Worker threads and their load'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from switches" -l switch -d 'Only of this switch' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from switches" -l watch -d 'Print again every SECONDS until interrupted' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from switches" -l socket -d 'Control socket of the daemon' -r -F
@@ -220,6 +441,13 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_s
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from fdb" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from fdb" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from fdb" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from bonds" -l switch -d 'Only of this switch' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from bonds" -l port -d 'Only of this port' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from bonds" -l watch -d 'Print again every SECONDS until interrupted' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from bonds" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from bonds" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from bonds" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from bonds" -s V -l version -d 'Print version'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from vlans" -l switch -d 'Only of this switch' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from vlans" -l port -d 'Only of this port' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from vlans" -l vlan -d 'Only of this VLAN' -r

@@ -4,7 +4,13 @@
 
 #[allow(dead_code, reason = "only the command definition of the program is used here")]
 #[path = "../src/bin/vswitchctl/args.rs"]
-mod vswitchctl;
+mod args;
+#[allow(dead_code, reason = "only the command definition of the program is used here")]
+#[path = "../src/bin/vswitchctl/bond_args.rs"]
+mod bond_args;
+#[allow(dead_code, reason = "only the command definition of the program is used here")]
+#[path = "../src/bin/vswitchctl/settings.rs"]
+mod settings;
 #[allow(dead_code, reason = "only the command definition of the program is used here")]
 #[path = "../src/bin/vswitchd/args.rs"]
 mod vswitchd;
@@ -21,7 +27,7 @@ fn main() -> anyhow::Result<()> {
     for directory in [&man, &completions, &configs] {
         fs::create_dir_all(directory)?;
     }
-    let vswitchctl = vswitchctl::Cli::definition();
+    let vswitchctl = args::Cli::definition();
     // One page for the command and one for each of its verbs.
     clap_mangen::generate_to(vswitchctl.clone(), &man)?;
     clap_mangen::Man::new(vswitchd::Args::command()).section("8").generate_to(&man)?;

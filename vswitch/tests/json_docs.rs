@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::api::{DropInfo, Event, FdbInfo, Link, PortInfo, StatusInfo, SwitchInfo, VlanInfo, WorkerInfo};
+use proto::bond::{BondConfig, BondMode, MemberConfig, XmitHashPolicy};
+use proto::bond_status::{ArpTarget, BondInfo, BondLacp, BondOptions, ExplainBondReply, LacpEnd, MemberInfo, MemberLacp};
 use proto::config::{PollMode, PortConfig, PortKind, SwitchConfig};
 use serde::Serialize;
 
@@ -94,6 +96,83 @@ fn every_list_is_documented_field_by_field() {
 }
 
 #[test]
+fn bonds_are_documented_field_by_field() {
+    let text = || "x".to_owned();
+    let mac = wire::MacAddr([2, 0, 0, 0, 0, 1]);
+    let end = || LacpEnd { system_priority: 0, system: mac, key: 0, port_priority: 0, port: 0, state: vec![] };
+    let lacp = MemberLacp {
+        ad_aggregator_id: None,
+        receive: text(),
+        mux: text(),
+        actor: end(),
+        partner: end(),
+        actor_churn: text(),
+        partner_churn: text(),
+        actor_churned: 0,
+        partner_churned: 0,
+        lacpdu_tx: 0,
+        lacpdu_rx: 0,
+        marker_tx: 0,
+        marker_rx: 0,
+        lacpdu_unknown: 0,
+        marker_unknown: 0,
+    };
+    assert_eq!(fields(&end()), documented("show bonds, an end of a link"));
+    assert_eq!(fields(&lacp), documented("show bonds, LACP of a member"));
+    let member = MemberInfo {
+        name: text(),
+        state: text(),
+        mii_status: text(),
+        since_ms: 0,
+        reason: text(),
+        carrier: true,
+        link: Link::Lost,
+        problem: Some(text()),
+        receives: true,
+        speed: None,
+        duplex: text(),
+        link_failure_count: 0,
+        perm_hwaddr: mac,
+        mac,
+        slot: 0,
+        interface: Some(text()),
+        rx_packets: 0,
+        rx_bytes: 0,
+        tx_packets: 0,
+        tx_bytes: 0,
+        arp_targets: vec![ArpTarget { target: "10.0.0.1".parse().unwrap(), answered_ms: None }],
+        lacp: Some(lacp),
+        config: MemberConfig::default(),
+    };
+    assert_eq!(fields(&member), documented("show bonds, a member"));
+    let ad = BondLacp { ad_aggregator: None, ad_num_ports: 0, ad_actor_key: 0, ad_partner_key: 0, ad_partner_mac: mac, fallback: false };
+    assert_eq!(fields(&ad), documented("show bonds, LACP"));
+    let bond = BondInfo {
+        name: text(),
+        switch: text(),
+        link: Link::Up,
+        mac: None,
+        options: BondOptions::new(&BondConfig::default(), None),
+        active_since_ms: 0,
+        active_reason: text(),
+        failovers: 0,
+        lacp: Some(ad),
+        members: vec![member],
+    };
+    assert_eq!(fields(&bond), documented("show bonds"));
+    let explanation = ExplainBondReply {
+        mode: BondMode::BalanceXor,
+        hash: Some(0),
+        xmit_hash_policy: Some(XmitHashPolicy::Layer2),
+        bucket: Some(0),
+        usable: vec![],
+        members: vec![],
+        reason: text(),
+    };
+    assert_eq!(fields(&explanation), documented("bond-explain"));
+}
+
+#[test]
 fn every_event_is_documented_field_by_field() {
     let text = || "x".to_owned();
     let mac = wire::MacAddr([2, 0, 0, 0, 0, 1]);
@@ -102,6 +181,7 @@ fn every_event_is_documented_field_by_field() {
         Event::Link { port: text(), link: Link::Up, problem: Some(text()) },
         Event::FdbLearned { switch: text(), vlan: 0, mac, port: text() },
         Event::FdbMoved { switch: text(), vlan: 0, mac, port: text() },
+        Event::Bond { bond: text(), member: Some(text()), transition: text(), reason: text() },
         Event::Lost { count: 0 },
     ];
     let mut known = BTreeSet::from(["event".to_owned()]);
@@ -115,7 +195,12 @@ fn every_event_is_documented_field_by_field() {
     }
     // A new kind of event does not compile until it is here.
     match &events[0] {
-        Event::ConfigChanged { .. } | Event::Link { .. } | Event::FdbLearned { .. } | Event::FdbMoved { .. } | Event::Lost { .. } => {}
+        Event::ConfigChanged { .. }
+        | Event::Link { .. }
+        | Event::FdbLearned { .. }
+        | Event::FdbMoved { .. }
+        | Event::Bond { .. }
+        | Event::Lost { .. } => {}
     }
     assert_eq!(documented("monitor"), known);
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wire::MacAddr;
 
+use crate::bond::MemberConfig;
+use crate::bond_status::BondInfo;
 use crate::config::{PollMode, PortConfig, PortKind, SwitchConfig};
 
 /// The name of the interface.
@@ -253,6 +255,18 @@ pub enum Event {
         /// Port it is at now.
         port: String,
     },
+    /// Something changed in a bond.
+    Bond {
+        /// Bond.
+        bond: String,
+        /// The member it is about, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<String>,
+        /// What, in words.
+        transition: String,
+        /// Why.
+        reason: String,
+    },
     /// The client was too slow, or the daemon too busy: this many events were left out.
     Lost {
         /// How many.
@@ -333,6 +347,56 @@ pub struct DelPort {
     /// No error when it does not exist.
     #[serde(default)]
     pub if_exists: bool,
+}
+
+/// Parameters that change options of a bond, as [`SetPort`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetBond {
+    /// Bond.
+    pub name: String,
+    /// Keys of [`BondConfig`](crate::bond::BondConfig) and their new values.
+    pub set: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Adds a member to a bond while it goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddMember {
+    /// Bond.
+    pub bond: String,
+    /// Name of the member.
+    pub member: String,
+    /// Its device.
+    #[serde(default)]
+    pub config: MemberConfig,
+    /// No error when it is a member already; other settings stay as they are.
+    #[serde(default)]
+    pub may_exist: bool,
+}
+
+/// Removes a member from a bond while it goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DelMember {
+    /// Bond.
+    pub bond: String,
+    /// Name of the member.
+    pub member: String,
+    /// No error when it is not a member.
+    #[serde(default)]
+    pub if_exists: bool,
+}
+
+/// Makes a member the active one for now (Linux `active_slave`). Not part of the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetActive {
+    /// Bond.
+    pub bond: String,
+    /// Name of the member; none lets the bond choose anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
 }
 
 /// Adds a static entry.
@@ -490,6 +554,8 @@ replies! {
     ListFdbReply { entries: Vec<FdbInfo> }
     /// Answer to `ListVlans`.
     ListVlansReply { vlans: Vec<VlanInfo> }
+    /// Answer to `ListBonds`.
+    ListBondsReply { bonds: Vec<BondInfo> }
     /// Answer to `ListDrops`.
     ListDropsReply { drops: Vec<DropInfo> }
     /// Answer to `ListWorkers`.
@@ -524,6 +590,8 @@ pub const METHODS: &[(&str, bool, &str)] = &[
     ("GetStatus", false, "The daemon at a glance"),
     ("ListSwitches", false, "Switches and their tables"),
     ("ListPorts", false, "Ports with link state and counters; takes Filter"),
+    ("ListBonds", false, "Bonds and their members; takes Filter"),
+    ("ExplainBond", false, "Which member a flow takes"),
     ("ListFdb", false, "Entries of address tables; takes Filter, streams with `more`"),
     ("ListVlans", false, "VLANs in use; takes Filter"),
     ("ListDrops", false, "Dropped frames by port and reason; takes Filter"),
@@ -536,6 +604,10 @@ pub const METHODS: &[(&str, bool, &str)] = &[
     ("AddPort", true, "Adds a port"),
     ("SetPort", true, "Changes settings of a port"),
     ("DelPort", true, "Removes a port"),
+    ("SetBond", true, "Changes options of a bond"),
+    ("AddMember", true, "Adds a member to a bond"),
+    ("DelMember", true, "Removes a member from a bond"),
+    ("SetActive", true, "Makes a member the active one"),
     ("AddFdb", true, "Adds a static entry"),
     ("DelFdb", true, "Removes an entry"),
     ("FlushFdb", true, "Forgets learned entries"),

@@ -12,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::MacAddr;
 
+use crate::bond::{BondConfig, MemberConfig};
+
 /// The whole configuration of a daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -30,7 +32,7 @@ pub struct Config {
     pub fdb: Vec<FdbConfig>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -181,6 +183,13 @@ pub struct PortConfig {
     /// No frames between this and other isolated ports.
     #[serde(default, skip_serializing_if = "is_default")]
     pub isolated: bool,
+
+    /// `bond`: its options.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bond: Option<BondConfig>,
+    /// `bond`: its members by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub member: BTreeMap<String, MemberConfig>,
 }
 
 impl PortConfig {
@@ -216,35 +225,37 @@ impl PortConfig {
             bcast_flood: true,
             hairpin: false,
             isolated: false,
+            bond: None,
+            member: BTreeMap::new(),
         }
     }
 }
 
-mod defaults {
+pub(crate) mod defaults {
     use super::Size;
 
-    pub(super) fn mtu() -> u32 {
+    pub(crate) fn mtu() -> u32 {
         1500
     }
-    pub(super) fn is_mtu(value: &u32) -> bool {
+    pub(crate) fn is_mtu(value: &u32) -> bool {
         *value == mtu()
     }
-    pub(super) fn yes() -> bool {
+    pub(crate) fn yes() -> bool {
         true
     }
-    pub(super) fn is_yes(value: &bool) -> bool {
+    pub(crate) fn is_yes(value: &bool) -> bool {
         *value
     }
-    pub(super) fn one() -> u16 {
+    pub(crate) fn one() -> u16 {
         1
     }
-    pub(super) fn is_one(value: &u16) -> bool {
+    pub(crate) fn is_one(value: &u16) -> bool {
         *value == 1
     }
-    pub(super) fn ring_size() -> Size {
+    pub(crate) fn ring_size() -> Size {
         Size(2 << 20)
     }
-    pub(super) fn is_ring_size(value: &Size) -> bool {
+    pub(crate) fn is_ring_size(value: &Size) -> bool {
         *value == ring_size()
     }
 }
@@ -264,6 +275,8 @@ pub enum PortKind {
     Patch,
     /// A port in memory, for trying things out and for tests.
     Sim,
+    /// Several devices used as one.
+    Bond,
 }
 
 /// Whether frames leave past the interface's queueing discipline.

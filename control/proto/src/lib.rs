@@ -1,8 +1,10 @@
 //! What daemon and command line say to each other.
 //!
-//! [`config`] is the configuration, the same in files, requests and the stored state. [`api`] has the requests and
+//! [`config`] is the configuration (its part about bonds in [`bond`]), the same in files, requests and the stored state. [`api`] has the requests and
 //! replies of the Varlink interface `io.vswitch`. Plain data, no I/O but in [`client`].
 
 pub mod api;
+pub mod bond;
+pub mod bond_status;
 pub mod client;
 pub mod config;

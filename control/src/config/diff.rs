@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use proto::config::{Config, FdbConfig};
+use proto::config::{Config, FdbConfig, PortConfig};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::bond;
 use super::validate::kind_name;
 
 /// The changes that turn `old` into `new`, one line each; empty when they are equal. Removals come first, as they are
@@ -34,13 +35,29 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     for (name, port) in &new.port {
         match old.port.get(name) {
             None => lines.push(format!("add port {name:?} ({}) to switch {:?}", kind_name(port.kind), port.switch)),
-            Some(former) => keys(&format!("port {name:?}"), former, port, &mut lines),
+            Some(former) => ports(name, former, port, &mut lines),
         }
     }
     for entry in new.fdb.iter().filter(|entry| !before.contains(&key(entry))) {
         lines.push(format!("add fdb entry {} vlan {} port {:?} to switch {:?}", entry.mac, entry.vlan, entry.port, entry.switch));
     }
     lines
+}
+
+/// What differs between two settings of a port, its bond options and members.
+fn ports(name: &str, old: &PortConfig, new: &PortConfig, lines: &mut Vec<String>) {
+    for member in old.member.keys().filter(|member| !new.member.contains_key(*member)) {
+        lines.push(format!("remove member {member:?} from bond {name:?}"));
+    }
+    let bare = |port: &PortConfig| PortConfig { bond: None, member: Default::default(), ..port.clone() };
+    keys(&format!("port {name:?}"), &bare(old), &bare(new), lines);
+    keys(&format!("bond {name:?}"), &bond::options(old), &bond::options(new), lines);
+    for (member, settings) in &new.member {
+        match old.member.get(member) {
+            None => lines.push(format!("add member {member:?} to bond {name:?}")),
+            Some(former) => keys(&format!("bond {name:?}: member {member:?}"), former, settings, lines),
+        }
+    }
 }
 
 /// The keys of one table that differ. Keys that are not written because they have their default are shown as such.
@@ -72,7 +89,7 @@ fn shown(value: Option<&Value>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proto::config::{PortConfig, SwitchConfig};
+    use proto::config::SwitchConfig;
 
     use super::*;
 

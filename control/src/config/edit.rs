@@ -3,13 +3,14 @@
 //! Each returns the edited copy or says why not; checking the result as a whole and carrying it out is the
 //! transaction's.
 
-use proto::api::{AddFdb, AddPort, AddSwitch, DelFdb, DelPort, DelSwitch};
+use proto::api::{AddFdb, AddMember, AddPort, AddSwitch, DelFdb, DelMember, DelPort, DelSwitch};
+use proto::bond::BondConfig;
 use proto::config::{Config, FdbConfig, PortConfig, PortKind, SwitchConfig};
 use serde_json::{Map, Value};
 
 use super::problem::{Problem, Subject, lines};
-use super::read;
 use super::validate::kind_name;
+use super::{bond, read};
 
 /// Why an edit is refused, for people.
 pub type Refusal = String;
@@ -171,6 +172,68 @@ pub fn set_switch(config: &Config, name: &str, set: &Map<String, Value>) -> Resu
     Ok(new)
 }
 
+/// The port with this name, which has to be a bond.
+fn bond_port<'c>(config: &'c mut Config, name: &str) -> Result<&'c mut PortConfig, Refusal> {
+    match config.port.get_mut(name) {
+        Some(port) if port.kind == PortKind::Bond => Ok(port),
+        Some(port) => Err(format!("port {name:?} is a {} port, not a bond", kind_name(port.kind))),
+        None => Err(format!("no bond {name:?}")),
+    }
+}
+
+/// Changes options of a bond, as [`set_port`].
+///
+/// # Errors
+///
+/// When there is no such bond, or a key or value is wrong; all of those are named.
+pub fn set_bond(config: &Config, name: &str, set: &Map<String, Value>) -> Result<Config, Refusal> {
+    let mut new = config.clone();
+    let port = bond_port(&mut new, name)?;
+    let mut table = as_map(&bond::options(port))?;
+    // Two names of one option: the one that is set now counts.
+    for (key, other) in [("num_grat_arp", "num_unsol_na"), ("num_unsol_na", "num_grat_arp")] {
+        if set.contains_key(key) && !set.contains_key(other) {
+            table.remove(other);
+        }
+    }
+    let options: BondConfig = merged(Subject::Bond(name.to_owned()), table, set, &read::keys().bond, &[])?;
+    port.bond = Some(options);
+    Ok(new)
+}
+
+/// Adds a member to a bond.
+///
+/// # Errors
+///
+/// When there is no such bond, or it has the member and `may_exist` is not given.
+pub fn add_member(config: &Config, request: &AddMember) -> Result<Config, Refusal> {
+    let mut new = config.clone();
+    let port = bond_port(&mut new, &request.bond)?;
+    if port.member.contains_key(&request.member) {
+        let exists = format!("bond {:?} has member {:?} already (--may-exist accepts that)", request.bond, request.member);
+        return if request.may_exist { Ok(new) } else { Err(exists) };
+    }
+    port.member.insert(request.member.clone(), request.config.clone());
+    Ok(new)
+}
+
+/// Removes a member from a bond. A primary that goes is no longer the primary.
+///
+/// # Errors
+///
+/// When there is no such bond, or it lacks the member and `if_exists` is not given.
+pub fn del_member(config: &Config, request: &DelMember) -> Result<Config, Refusal> {
+    let mut new = config.clone();
+    let port = bond_port(&mut new, &request.bond)?;
+    if port.member.remove(&request.member).is_none() && !request.if_exists {
+        return Err(format!("bond {:?} has no member {:?} (--if-exists accepts that)", request.bond, request.member));
+    }
+    if let Some(options) = port.bond.as_mut().filter(|options| options.primary.as_ref() == Some(&request.member)) {
+        options.primary = None;
+    }
+    Ok(new)
+}
+
 fn as_map<T: serde::Serialize>(value: &T) -> Result<Map<String, Value>, Refusal> {
     match serde_json::to_value(value) {
         Ok(Value::Object(map)) => Ok(map),
@@ -254,6 +317,33 @@ mod tests {
         assert_eq!(del_port(&base(), &del("zz", None, true)).unwrap(), base());
         assert!(del_port(&base(), &del("a", Some("wan"), true)).unwrap_err().contains("belongs to switch \"lan\""));
         assert!(del_port(&base(), &del("a", Some("lan"), false)).unwrap().port.is_empty());
+    }
+
+    #[test]
+    fn options_and_members_of_bonds() {
+        let mut config = base();
+        config.port.insert("up".into(), PortConfig { kind: PortKind::Bond, ..PortConfig::new("lan") });
+        let set = |config: &Config, value: Value| {
+            let Value::Object(map) = value else { panic!("not an object") };
+            set_bond(config, "up", &map)
+        };
+        let add = AddMember { bond: "up".into(), member: "eth0".into(), config: Default::default(), may_exist: false };
+        let config = add_member(&config, &add).unwrap();
+        assert!(add_member(&config, &add).unwrap_err().contains("already"));
+        assert_eq!(add_member(&config, &AddMember { may_exist: true, ..add }).unwrap(), config);
+        let config = set(&config, json!({"mode": "active-backup", "primary": "eth0", "num_grat_arp": 3})).unwrap();
+        let config = set(&config, json!({"num_unsol_na": 4, "miimon": 50})).unwrap();
+        let options = bond::options(&config.port["up"]);
+        assert_eq!((options.mode.name(), options.miimon, options.peer_notifications()), ("active-backup", Some(50), 4));
+        assert_eq!(set(&config, json!({"mimon": 1})).unwrap_err(), "port \"up\": bond: unknown key `mimon` (did you mean `miimon`?)");
+        assert!(set(&config, json!({"mode": "balance"})).unwrap_err().contains("balance-rr"));
+        assert_eq!(set_bond(&config, "a", &Map::new()).unwrap_err(), "port \"a\" is a tap port, not a bond");
+
+        let del = DelMember { bond: "up".into(), member: "eth0".into(), if_exists: false };
+        let config = del_member(&config, &del).unwrap();
+        assert_eq!(bond::options(&config.port["up"]).primary, None);
+        assert!(del_member(&config, &del).is_err());
+        assert_eq!(del_member(&config, &DelMember { if_exists: true, ..del }).unwrap(), config);
     }
 
     #[test]

@@ -13,6 +13,10 @@ pub enum Subject {
     Switch(String),
     /// `[port.NAME]`.
     Port(String),
+    /// `[port.NAME.bond]`.
+    Bond(String),
+    /// `[port.NAME.member.IFNAME]`.
+    Member(String, String),
     /// The `[[fdb]]` entry with this number, from 0.
     Fdb(usize),
 }
@@ -24,6 +28,8 @@ impl fmt::Display for Subject {
             Subject::Daemon => f.write_str("daemon"),
             Subject::Switch(name) => write!(f, "switch {name:?}"),
             Subject::Port(name) => write!(f, "port {name:?}"),
+            Subject::Bond(port) => write!(f, "port {port:?}: bond"),
+            Subject::Member(port, member) => write!(f, "port {port:?}: member {member:?}"),
             Subject::Fdb(index) => write!(f, "fdb entry {}", index + 1),
         }
     }

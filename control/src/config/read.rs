@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use proto::bond::{BondConfig, MemberConfig};
 use proto::config::{Config, DaemonConfig, FdbConfig, PortConfig, SwitchConfig};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -19,6 +20,10 @@ pub struct Keys {
     pub switch: Vec<String>,
     /// Of `[port.NAME]`.
     pub port: Vec<String>,
+    /// Of `[port.NAME.bond]`.
+    pub bond: Vec<String>,
+    /// Of `[port.NAME.member.IFNAME]`.
+    pub member: Vec<String>,
     /// Of `[[fdb]]`.
     pub fdb: Vec<String>,
 }
@@ -36,6 +41,8 @@ pub fn keys() -> &'static Keys {
         daemon: of::<DaemonConfig>(),
         switch: of::<SwitchConfig>(),
         port: of::<PortConfig>(),
+        bond: of::<BondConfig>(),
+        member: of::<MemberConfig>(),
         fdb: of::<FdbConfig>(),
     })
 }
@@ -51,11 +58,18 @@ pub fn config(tree: &Map<String, Value>) -> (Config, Vec<Problem>) {
                 config.daemon = table(Subject::Daemon, map, &keys.daemon, &[], &mut problems).unwrap_or_default();
             }
             ("switch", Value::Object(tables)) => {
-                config.switch = named(tables, Subject::Switch, &keys.switch, &[], &mut problems);
+                config.switch = named(tables, Subject::Switch, &keys.switch, &mut problems);
             }
             ("port", Value::Object(tables)) => {
-                let required = [("switch", Value::from("x"))];
-                config.port = named(tables, Subject::Port, &keys.port, &required, &mut problems);
+                for (name, value) in tables {
+                    match value {
+                        Value::Object(map) => config.port.extend(port(name, map, &mut problems).map(|port| (name.clone(), port))),
+                        other => {
+                            let message = format!("expected a table, found {}", kind(other));
+                            problems.push(Problem::new(Subject::Port(name.clone()), message));
+                        }
+                    }
+                }
             }
             ("fdb", Value::Array(entries)) => {
                 let required = [("switch", Value::from("x")), ("mac", Value::from("02:00:00:00:00:00")), ("port", Value::from("x"))];
@@ -82,12 +96,35 @@ pub fn config(tree: &Map<String, Value>) -> (Config, Vec<Problem>) {
     (config, problems)
 }
 
+/// Reads a port with the tables below it. `None` when a required key is missing or wrong.
+pub fn port(name: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) -> Option<PortConfig> {
+    let keys = keys();
+    let mut map = map.clone();
+    let subject = Subject::Port(name.to_owned());
+    let mut below = |key: &str| match map.get(key) {
+        Some(Value::Object(_)) => match map.remove(key) {
+            Some(Value::Object(below)) => Some(below),
+            _ => None,
+        },
+        _ => None,
+    };
+    let (bond, member) = (below("bond"), below("member"));
+    let required = [("switch", Value::from("x"))];
+    let port: Option<PortConfig> = table(subject, &map, &keys.port, &required, problems);
+    let bond = bond.map(|bond| table(Subject::Bond(name.to_owned()), &bond, &keys.bond, &[], problems));
+    let at = |member| Subject::Member(name.to_owned(), member);
+    let member = member.map(|member| named(&member, at, &keys.member, problems));
+    let mut port = port?;
+    port.bond = port.bond.or(bond.flatten());
+    port.member.extend(member.unwrap_or_default());
+    Some(port)
+}
+
 /// Reads a table of tables by name.
 fn named<T: DeserializeOwned>(
     tables: &Map<String, Value>,
     subject: impl Fn(String) -> Subject,
     keys: &[String],
-    required: &[(&str, Value)],
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, T> {
     let mut all = BTreeMap::new();
@@ -95,7 +132,7 @@ fn named<T: DeserializeOwned>(
         let subject = subject(name.clone());
         match value {
             Value::Object(map) => {
-                if let Some(value) = table(subject, map, keys, required, problems) {
+                if let Some(value) = table(subject, map, keys, &[], problems) {
                     all.insert(name.clone(), value);
                 }
             }
@@ -179,9 +216,13 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// The words of serde in those of an administrator.
 fn plain(message: &str) -> String {
-    const WORDS: [(&str, &str); 9] = [
+    const WORDS: [(&str, &str); 13] = [
         ("type: sequence", "type: array"),
         ("type: map", "type: table"),
+        ("expected struct BondConfig", "expected a table"),
+        ("expected a map", "expected a table"),
+        ("expected u8", "expected a number from 0 to 255"),
+        ("expected i32", "expected a number from -2147483648 to 2147483647"),
         ("expected u16", "expected a number from 0 to 65535"),
         ("expected u32", "expected a number from 0 to 4294967295"),
         ("expected a boolean", "expected true or false"),

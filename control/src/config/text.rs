@@ -163,8 +163,17 @@ fn subject(at: Subject, span: Range<usize>, table: DeTable<'_>, places: &mut Pla
     for (key, value) in table {
         let spans = (key.span(), value.span());
         let key = key.into_inner().into_owned();
-        places.keys.insert((at.clone(), key.clone()), spans);
-        tree.insert(key, json(value.into_inner()));
+        places.keys.insert((at.clone(), key.clone()), spans.clone());
+        let value = match (&at, key.as_str(), value.into_inner()) {
+            (Subject::Port(name), "bond", DeValue::Table(table)) => {
+                Value::Object(subject(Subject::Bond(name.clone()), spans.0, table, places))
+            }
+            (Subject::Port(name), "member", DeValue::Table(table)) => {
+                Value::Object(named(|member| Subject::Member(name.clone(), member), table, places))
+            }
+            (_, _, other) => json(other),
+        };
+        tree.insert(key, value);
     }
     tree
 }

@@ -8,7 +8,7 @@ use proto::config::{AcceptTagged, Config, DaemonConfig, PortConfig, PortKind, Qi
 use wire::{MacAddr, VlanSet};
 
 use super::problem::{Problem, Subject};
-use super::{patch_graph, vlan};
+use super::{bond, patch_graph, vlan};
 
 /// Octets of a switch, port or netdev name at most: those of a Linux netdev (IFNAMSIZ without the final zero).
 pub const NAME_MAX: usize = 15;
@@ -37,15 +37,23 @@ pub fn validate(config: &Config) -> Vec<Problem> {
         let message = format!("{} switches; a daemon has at most {SWITCHES_MAX}", config.switch.len());
         problems.push(Problem::new(Subject::Whole, message).at("switch"));
     }
-    if config.port.len() > PORTS_MAX {
-        let message = format!("{} ports; a daemon has at most {PORTS_MAX}", config.port.len());
+    let ports = config.port.len() + config.port.values().map(|port| port.member.len()).sum::<usize>();
+    if ports > PORTS_MAX {
+        let message = format!("{ports} ports and members; a daemon has at most {PORTS_MAX}");
         problems.push(Problem::new(Subject::Whole, message).at("port"));
     }
     for (name, switch_config) in &config.switch {
         switch(name, switch_config, &mut problems);
     }
     for (name, port_config) in &config.port {
-        Port { name, port: port_config, problems: &mut problems }.check();
+        if !is_name(name) {
+            problems.push(Problem::new(Subject::Port(name.clone()), "not a valid name").help(NAME_HELP));
+        }
+        let mut port = Port { subject: Subject::Port(name.clone()), port: port_config, problems: &mut problems };
+        port.device();
+        port.limits();
+        port.vlans();
+        bond::check(name, port_config, &mut problems);
         references(name, port_config, config, &mut problems);
     }
     host_ports(config, &mut problems);
@@ -73,7 +81,7 @@ fn is_netdev_name(name: &str) -> bool {
         && name != ".."
 }
 
-const NAME_HELP: &str = "1 to 15 characters of A-Z a-z 0-9 . _ -, and not \".\" or \"..\"";
+pub(super) const NAME_HELP: &str = "1 to 15 characters of A-Z a-z 0-9 . _ -, and not \".\" or \"..\"";
 
 fn daemon(daemon: &DaemonConfig, problems: &mut Vec<Problem>) {
     let mut wrong = |key: &str, message: String, help: &str| problems.push(Problem::new(Subject::Daemon, message).at(key).help(help));
@@ -117,24 +125,20 @@ fn switch(name: &str, switch: &SwitchConfig, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Checks the device behind a port or a member of a bond.
+pub(super) fn device(subject: Subject, port: &PortConfig, problems: &mut Vec<Problem>) {
+    Port { subject, port, problems }.device();
+}
+
 struct Port<'c, 'p> {
-    name: &'c str,
+    subject: Subject,
     port: &'c PortConfig,
     problems: &'p mut Vec<Problem>,
 }
 
 impl Port<'_, '_> {
     fn wrong(&mut self, key: &str, message: impl Into<String>, help: &str) {
-        self.problems.push(Problem::new(Subject::Port(self.name.to_owned()), message).at(key).help(help));
-    }
-
-    fn check(&mut self) {
-        if !is_name(self.name) {
-            self.problems.push(Problem::new(Subject::Port(self.name.to_owned()), "not a valid name").help(NAME_HELP));
-        }
-        self.device();
-        self.limits();
-        self.vlans();
+        self.problems.push(Problem::new(self.subject.clone(), message).at(key).help(help));
     }
 
     fn device(&mut self) {
@@ -145,7 +149,7 @@ impl Port<'_, '_> {
         match &port.interface {
             None if port.kind == PortKind::Nic => {
                 self.problems.push(
-                    Problem::new(Subject::Port(self.name.to_owned()), "a nic port needs `interface`")
+                    Problem::new(self.subject.clone(), "a nic port needs `interface`")
                         .help("name the Ethernet interface to attach, such as interface = \"eth0\""),
                 );
             }
@@ -159,7 +163,7 @@ impl Port<'_, '_> {
         match &port.peer {
             None if port.kind == PortKind::Patch => {
                 self.problems.push(
-                    Problem::new(Subject::Port(self.name.to_owned()), "a patch port needs `peer`")
+                    Problem::new(self.subject.clone(), "a patch port needs `peer`")
                         .help("name the patch port at the other end, on another switch"),
                 );
             }
@@ -179,7 +183,7 @@ impl Port<'_, '_> {
             }
         }
         if let Some(mac) = port.mac {
-            if !makes_netdev {
+            if !makes_netdev && port.kind != PortKind::Bond {
                 self.wrong("mac", format!("the address of a {kind} port cannot be set"), "only tap and host ports make their netdev");
             } else if mac.is_multicast() || mac == MacAddr::ZERO {
                 self.wrong("mac", format!("{mac} is not a unicast address"), "first octet even, and not all zeros");
@@ -261,6 +265,7 @@ pub fn kind_name(kind: PortKind) -> &'static str {
         PortKind::Nic => "nic",
         PortKind::Patch => "patch",
         PortKind::Sim => "sim",
+        PortKind::Bond => "bond",
     }
 }
 
@@ -311,26 +316,32 @@ pub fn netdev_of(name: &str, port: &PortConfig) -> Option<(Option<String>, Strin
     match port.kind {
         PortKind::Tap | PortKind::Host => Some((netns, port.interface.clone().unwrap_or_else(|| name.to_owned()))),
         PortKind::Nic => port.interface.clone().map(|interface| (netns, interface)),
-        PortKind::Patch | PortKind::Sim => None,
+        PortKind::Patch | PortKind::Sim | PortKind::Bond => None,
     }
 }
 
 fn interfaces(config: &Config, problems: &mut Vec<Problem>) {
-    let mut first: BTreeMap<(Option<String>, String), &str> = BTreeMap::new();
-    for (name, port) in &config.port {
-        let Some(netdev) = netdev_of(name, port) else { continue };
+    let mut first: BTreeMap<(Option<String>, String), Subject> = BTreeMap::new();
+    let mut check = |subject: Subject, name: &str, port: &PortConfig, named: bool| {
+        let Some(netdev) = netdev_of(name, port) else { return };
         let shown = match &port.netns {
             Some(netns) => format!("interface {:?} in network namespace {netns:?}", netdev.1),
             None => format!("interface {:?}", netdev.1),
         };
-        if let Some(other) = first.insert(netdev, name) {
-            let mut problem = Problem::new(Subject::Port(name.clone()), format!("{shown} belongs to port {other:?} already"))
+        if let Some(other) = first.insert(netdev, subject.clone()) {
+            let mut problem = Problem::new(subject, format!("{shown} belongs to {other} already"))
                 .help("each interface is behind one port")
-                .related(Subject::Port(other.to_owned()));
-            if port.interface.is_some() {
+                .related(other);
+            if named {
                 problem = problem.at("interface");
             }
             problems.push(problem);
+        }
+    };
+    for (name, port) in &config.port {
+        check(Subject::Port(name.clone()), name, port, port.interface.is_some());
+        for (member, settings) in &port.member {
+            check(Subject::Member(name.clone(), member.clone()), member, &settings.device(member, port), settings.interface.is_some());
         }
     }
 }

@@ -30,7 +30,7 @@ impl Controller {
             return;
         }
         let by_netdev: BTreeMap<(Option<String>, String), String> =
-            self.config.port.iter().filter_map(|(name, port)| netdev_of(name, port).map(|netdev| (netdev, name.clone()))).collect();
+            self.compiled.ports.iter().filter_map(|(name, parts)| Some((netdev_of(name, &parts.config)?, name.clone()))).collect();
         for event in events {
             if let Some(name) = by_netdev.get(&(event.netns.clone(), event.name.clone())) {
                 self.device_event(name, &event, now);
@@ -55,22 +55,23 @@ impl Controller {
                 if let Some(netdev) = netdev {
                     netdev.mac = mac;
                 }
-                self.set_carrier(name, carrier);
+                self.set_carrier(name, carrier, now);
                 self.enter_local(name, clock::tick(now));
             }
             (DeviceChange::Present { .. }, DeviceState::Lost { retry_at, .. }) => *retry_at = now,
-            (DeviceChange::Removed, _) | (_, DeviceState::Patch) => {}
+            (DeviceChange::Removed, _) | (_, DeviceState::None) => {}
         }
     }
 
     /// Sets the carrier of a port. When it goes down the addresses learned there are forgotten, so that frames for them
     /// are flooded and find hosts that moved elsewhere.
-    pub(super) fn set_carrier(&mut self, name: &str, carrier: bool) {
+    pub(super) fn set_carrier(&mut self, name: &str, carrier: bool, now: Nanos) {
         let Some(parts) = self.compiled.ports.get(name) else { return };
         if parts.state.has_carrier() == carrier {
             return;
         }
         parts.state.set_carrier(carrier);
+        self.member_carrier(name, carrier, now);
         if !carrier {
             self.flush_learned(name);
         }
@@ -100,6 +101,7 @@ impl Controller {
         if let Some(link) = self.links.get_mut(name) {
             link.device = DeviceState::Lost { problem, retry_at: now + RETRY };
         }
+        self.member_carrier(name, false, now);
         // Errors are kept in `fatal`, which ends the daemon.
         let _ = self.republish(vec![id], Vec::new());
         self.flush_learned(name);
@@ -153,6 +155,8 @@ impl Controller {
             if let Some(parts) = self.compiled.ports.get(&name) {
                 parts.state.set_carrier(carrier);
             }
+            self.member_reopened(&name, now);
+            self.member_carrier(&name, carrier, now);
             self.enter_local(&name, clock::tick(now));
             self.report_link(&name);
         }

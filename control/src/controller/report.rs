@@ -9,11 +9,13 @@ use dataplane::drop_reason::{DropReason, Side};
 use dataplane::fdb::{Entry, EntryKind};
 use dataplane::memory::{MemoryDevice, MemoryFrame};
 use proto::api::{DropInfo, FdbInfo, Filter, Link, PortInfo, StatusInfo, SwitchInfo, VlanInfo, WorkerInfo};
+use proto::config::PortKind;
 use rustix::process::{Resource, getrlimit};
 use wire::VlanId;
 
 use super::transaction::netdev_of_link;
 use super::{Controller, DeviceState};
+use crate::compile::{PortParts, member_port};
 use crate::config::validate::netdev_of;
 use crate::config::vlan;
 
@@ -59,11 +61,17 @@ impl Controller {
 
     /// The ports that match.
     pub fn ports(&self, filter: &Filter) -> Vec<PortInfo> {
-        let info = |(name, config): (&String, &proto::config::PortConfig)| {
-            let parts = self.compiled.ports.get(name)?;
+        let info = |(name, parts): (&String, &PortParts)| {
+            let config = &parts.config;
             let link = self.links.get(name)?;
             let counters: &[PortCounters] = &parts.counters;
             let sum = |of: fn(&PortCounters) -> &Counter| counters.iter().map(|set| of(set).get()).fold(0, u64::wrapping_add);
+            // Frames come and go at a bond's members, which count them.
+            let members = config.member.keys().filter_map(|member| self.compiled.ports.get(&member_port(name, member)));
+            let devices: Vec<&PortParts> = if config.kind == PortKind::Bond { members.collect() } else { vec![parts] };
+            let traffic = |of: fn(&PortCounters) -> &Counter| {
+                devices.iter().flat_map(|parts| parts.counters.iter()).map(|set| of(set).get()).fold(0, u64::wrapping_add)
+            };
             let fdb = self.compiled.switches.get(&config.switch).map(|switch| &switch.fdb);
             Some(PortInfo {
                 name: name.clone(),
@@ -78,12 +86,12 @@ impl Controller {
                 netns: config.netns.clone(),
                 mac: netdev_of_link(link).and_then(|netdev| netdev.mac),
                 mtu: config.mtu,
-                vlan: vlan::words(config),
+                vlan: parts.member_of.as_ref().map_or_else(|| vlan::words(config), |place| format!("member of {}", place.bond)),
                 fdb_entries: fdb.map_or(0, |fdb| fdb.port_len(parts.id)) as u64,
-                rx_packets: sum(|set| &set.rx_packets),
-                rx_bytes: sum(|set| &set.rx_bytes),
-                tx_packets: sum(|set| &set.tx_packets),
-                tx_bytes: sum(|set| &set.tx_bytes),
+                rx_packets: traffic(|set| &set.rx_packets),
+                rx_bytes: traffic(|set| &set.rx_bytes),
+                tx_packets: traffic(|set| &set.tx_packets),
+                tx_bytes: traffic(|set| &set.tx_bytes),
                 copies: sum(|set| &set.copies),
                 rx_errors: sum(|set| &set.rx_errors),
                 drops: drops(counters).map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
@@ -96,11 +104,10 @@ impl Controller {
     /// Dropped frames of the ports that match.
     pub fn drops(&self, filter: &Filter) -> Vec<DropInfo> {
         let mut list = Vec::new();
-        for (name, config) in self.matching(filter) {
-            let Some(parts) = self.compiled.ports.get(name) else { continue };
+        for (name, parts) in self.matching(filter) {
             list.extend(drops(&parts.counters).map(|(reason, count)| DropInfo {
                 port: name.clone(),
-                switch: config.switch.clone(),
+                switch: parts.config.switch.clone(),
                 reason: reason.name().to_owned(),
                 side: match reason.side() {
                     Side::Ingress => "ingress".to_owned(),
@@ -113,9 +120,11 @@ impl Controller {
         list
     }
 
-    fn matching<'c>(&'c self, filter: &'c Filter) -> impl Iterator<Item = (&'c String, &'c proto::config::PortConfig)> {
-        self.config.port.iter().filter(|(name, port)| {
-            filter.port.as_ref().is_none_or(|wanted| wanted == *name) && filter.switch.as_ref().is_none_or(|wanted| *wanted == port.switch)
+    /// The ports that match, and members of bonds.
+    fn matching<'c>(&'c self, filter: &'c Filter) -> impl Iterator<Item = (&'c String, &'c PortParts)> {
+        self.compiled.ports.iter().filter(|(name, parts)| {
+            filter.port.as_ref().is_none_or(|wanted| wanted == *name)
+                && filter.switch.as_ref().is_none_or(|wanted| *wanted == parts.config.switch)
         })
     }
 
@@ -200,7 +209,7 @@ impl Controller {
             poll: self.config.daemon.poll,
             workers: u16::try_from(self.workers.count()).unwrap_or(u16::MAX),
             switches: u32::try_from(self.config.switch.len()).unwrap_or(u32::MAX),
-            ports: u32::try_from(self.config.port.len()).unwrap_or(u32::MAX),
+            ports: u32::try_from(self.compiled.ports.len()).unwrap_or(u32::MAX),
             ports_down,
             memory_bytes: resident_octets(),
             open_fds: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1)) as u64,
@@ -237,7 +246,7 @@ impl Controller {
         if let Some(switch) = filter.switch.as_ref().filter(|name| !self.config.switch.contains_key(*name)) {
             return Err(format!("no switch {switch:?}"));
         }
-        if let Some(port) = filter.port.as_ref().filter(|name| !self.config.port.contains_key(*name)) {
+        if let Some(port) = filter.port.as_ref().filter(|name| !self.compiled.ports.contains_key(*name)) {
             return Err(format!("no port {port:?}"));
         }
         Ok(())
@@ -331,9 +340,9 @@ impl Controller {
     /// # Errors
     ///
     /// When it is no `sim` port.
-    pub fn sim_carrier(&mut self, port: &str, up: bool) -> Result<(), String> {
+    pub fn sim_carrier(&mut self, port: &str, up: bool, now: Nanos) -> Result<(), String> {
         self.sim(port)?;
-        self.set_carrier(port, up);
+        self.set_carrier(port, up, now);
         Ok(())
     }
 }

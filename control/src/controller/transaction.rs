@@ -135,13 +135,11 @@ impl Controller {
         now: Nanos,
         prepared: &mut Prepared,
     ) -> Result<(), String> {
-        let to_open: Vec<(&String, &PortConfig)> = new
-            .port
+        let to_open: Vec<(&String, &PortConfig)> = compiled
+            .ports
             .iter()
-            .filter(|(name, port)| {
-                let plan = compiled.ports.get(*name).map(|parts| parts.device);
-                port.kind != PortKind::Patch && matches!(plan, Some(DevicePlan::Open | DevicePlan::Reopen))
-            })
+            .filter(|(_, parts)| has_device(&parts.config) && matches!(parts.device, DevicePlan::Open | DevicePlan::Reopen))
+            .map(|(name, parts)| (name, &parts.config))
             .collect();
         self.make_room(&to_open, prepared)?;
         for (name, port) in to_open {
@@ -151,11 +149,11 @@ impl Controller {
                 Err(error) => drop(prepared.lost.insert(name.clone(), error)),
             }
         }
-        for (name, port) in &new.port {
-            if compiled.ports.get(name).is_some_and(|parts| parts.device == DevicePlan::Adjust)
+        for (name, parts) in &compiled.ports {
+            if parts.device == DevicePlan::Adjust
                 && let Some(PortLink { device: DeviceState::Open { netdev: Some(netdev), .. }, .. }) = self.links.get(name)
             {
-                self.devices.configure(name, netdev, port).map_err(|error| format!("port {name:?}: {error}"))?;
+                self.devices.configure(name, netdev, &parts.config).map_err(|error| format!("port {name:?}: {error}"))?;
                 prepared.adjusted.push(name.clone());
             }
         }
@@ -166,12 +164,12 @@ impl Controller {
     fn make_room(&mut self, to_open: &[(&String, &PortConfig)], prepared: &mut Prepared) -> Result<(), String> {
         let needed: BTreeSet<_> = to_open.iter().filter_map(|(name, port)| netdev_of(name, port)).collect();
         let in_the_way: Vec<String> = self
-            .config
-            .port
+            .compiled
+            .ports
             .iter()
-            .filter(|(name, port)| {
-                matches!(port.kind, PortKind::Tap | PortKind::Host)
-                    && netdev_of(name, port).is_some_and(|netdev| needed.contains(&netdev))
+            .filter(|(name, parts)| {
+                matches!(parts.config.kind, PortKind::Tap | PortKind::Host)
+                    && netdev_of(name, &parts.config).is_some_and(|netdev| needed.contains(&netdev))
                     && matches!(self.links.get(*name), Some(PortLink { device: DeviceState::Open { .. }, .. }))
             })
             .map(|(name, _)| name.clone())
@@ -242,7 +240,7 @@ impl Controller {
             }
         }
         for name in prepared.adjusted.iter().rev() {
-            let port = self.config.port.get(name);
+            let port = self.compiled.ports.get(name).map(|parts| &parts.config);
             if let (Some(port), Some(PortLink { device: DeviceState::Open { netdev: Some(netdev), .. }, .. })) =
                 (port, self.links.get(name))
                 && let Err(error) = self.devices.configure(name, netdev, port)
@@ -279,6 +277,7 @@ impl Controller {
             .map(|(_, old)| old.id)
             .collect();
 
+        self.leave_bonds(&compiled, now);
         let mut links = BTreeMap::new();
         let mut attach = Vec::new();
         for (name, parts) in &compiled.ports {
@@ -294,8 +293,8 @@ impl Controller {
                 DeviceState::Open { netdev: opened.netdev, sim: opened.sim }
             } else if let Some(problem) = prepared.lost.remove(name) {
                 DeviceState::Lost { problem, retry_at: now + RETRY }
-            } else if new.port.get(name).is_some_and(|port| port.kind == PortKind::Patch) {
-                DeviceState::Patch
+            } else if !has_device(&parts.config) {
+                DeviceState::None
             } else {
                 former.map_or(DeviceState::Lost { problem: "not opened yet".to_owned(), retry_at: now }, |former| former.device)
             };
@@ -309,14 +308,13 @@ impl Controller {
         self.port_names = self.compiled.port_names();
         self.switch_names = self.compiled.switch_names();
         self.forget(&old_config, &old);
-        for (name, parts) in &self.compiled.ports {
-            if let Some(port) = self.config.port.get(name) {
-                parts.state.set_enabled(port.enabled);
-            }
+        for parts in self.compiled.ports.values() {
+            parts.state.set_enabled(parts.config.enabled);
         }
-        let used = self.config.port.iter().filter_map(|(name, port)| netdev_of(name, port)?.0).collect();
+        let used = self.compiled.ports.iter().filter_map(|(name, parts)| netdev_of(name, &parts.config)?.0).collect();
         self.devices.namespaces(&used);
         self.update_patch_links();
+        self.join_bonds(now);
         let names: Vec<String> = self.compiled.ports.keys().cloned().collect();
         for name in names {
             self.enter_local(&name, clock::tick(now));
@@ -333,15 +331,12 @@ impl Controller {
     /// Forgets addresses that the change made wrong. Runs when no worker can learn them again.
     fn forget(&mut self, old_config: &Config, old: &Compiled) {
         for (name, parts) in &old.ports {
-            let Some(fdb) = old_config.port.get(name).and_then(|port| self.compiled.switches.get(&port.switch)).map(|switch| &switch.fdb)
-            else {
-                continue;
-            };
-            if self.compiled.ports.get(name).is_none_or(|new| new.id != parts.id) {
+            let before = &parts.config;
+            let Some(fdb) = self.compiled.switches.get(&before.switch).map(|switch| &switch.fdb) else { continue };
+            let Some(after) = self.compiled.ports.get(name).filter(|new| new.id == parts.id).map(|new| &new.config) else {
                 flush(fdb, parts.id, true);
                 continue;
-            }
-            let (Some(before), Some(after)) = (old_config.port.get(name), self.config.port.get(name)) else { continue };
+            };
             if vlan::policy(before) != vlan::policy(after) || before.sticky != after.sticky || (before.enabled && !after.enabled) {
                 flush(fdb, parts.id, false);
             }
@@ -386,6 +381,11 @@ fn carry_over(old: &Fdb, new: &Fdb, stays: impl Fn(PortId) -> bool) {
             }
         }
     }
+}
+
+/// Whether something stands behind a port that has to be opened.
+fn has_device(port: &PortConfig) -> bool {
+    !matches!(port.kind, PortKind::Patch | PortKind::Bond)
 }
 
 /// The netdev of a device that is open.

@@ -1,4 +1,4 @@
-//! What happens with time: worker events, retries, forgetting old addresses.
+//! What happens with time: worker events, bonds, retries, forgetting old addresses.
 
 use dataplane::clock::{self, Nanos};
 use dataplane::fdb::Learned;
@@ -32,12 +32,15 @@ impl Controller {
             more = taken + 1 == WORKER_EVENTS;
             self.worker_event(event, now);
         }
+        more |= self.take_punted(now);
+        self.bond_deadlines(now);
         let lost = self.workers.lost_events();
         self.events_lost += lost.saturating_sub(self.worker_events_lost);
         self.worker_events_lost = lost;
         if now >= self.next_second {
             self.next_second = now + SECOND;
             self.poll_devices(now);
+            self.poll_hosts(now);
             if self.sweep.switches.is_empty() {
                 self.sweep = Sweep { switches: self.config.switch.keys().cloned().collect(), cursor: 0 };
             }
@@ -47,7 +50,7 @@ impl Controller {
         if more {
             return now;
         }
-        self.next_retry().map_or(self.next_second, |retry| retry.min(self.next_second))
+        [self.next_retry(), self.next_bond_deadline()].into_iter().flatten().fold(self.next_second, Nanos::min)
     }
 
     /// One slice of the walk; `true` while it goes on.

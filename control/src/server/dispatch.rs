@@ -2,6 +2,7 @@
 
 use dataplane::clock::Nanos;
 use proto::api::{self, Changed, Filter, INTERFACE, METHODS, error};
+use proto::bond_status::ExplainBond;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -133,6 +134,11 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
         "ListPorts" => reply(api::ListPortsReply { ports: controller.ports(&checked(controller, parameters)?) }),
         "ListFdb" => Ok(Answer::Fdb(controller.list_fdb(filter(parameters)?)?)),
         "ListVlans" => reply(api::ListVlansReply { vlans: controller.vlans(&checked(controller, parameters)?) }),
+        "ListBonds" => reply(api::ListBondsReply { bonds: controller.bond_infos(&checked(controller, parameters)?, now) }),
+        "ExplainBond" => {
+            let request: ExplainBond = read(parameters)?;
+            reply(controller.explain_bond(&request.bond, &request.flow)?)
+        }
         "ListDrops" => reply(api::ListDropsReply { drops: controller.drops(&checked(controller, parameters)?) }),
         "ListWorkers" => reply(api::ListWorkersReply { workers: controller.worker_infos() }),
         "Export" => reply(api::ExportReply { text: config::to_toml(controller.config()) }),
@@ -150,6 +156,13 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
             edit::set_port(config, &request.name, &request.set).map_err(Failure::from)
         }),
         "DelPort" => edited(controller, now, |config| edit::del_port(config, &read(parameters)?).map_err(Failure::from)),
+        "SetBond" => edited(controller, now, |config| {
+            let request: api::SetBond = read(parameters)?;
+            edit::set_bond(config, &request.name, &request.set).map_err(Failure::from)
+        }),
+        "AddMember" => edited(controller, now, |config| edit::add_member(config, &read(parameters)?).map_err(Failure::from)),
+        "DelMember" => edited(controller, now, |config| edit::del_member(config, &read(parameters)?).map_err(Failure::from)),
+        "SetActive" => reply(controller.set_active(&read(parameters)?, now)?),
         "AddFdb" => edited(controller, now, |config| edit::add_fdb(config, &read(parameters)?).map_err(Failure::from)),
         "DelFdb" => reply(controller.del_fdb(&read(parameters)?, now)?),
         "FlushFdb" => reply(api::FlushFdbReply { flushed: controller.flush_fdb(&read(parameters)?)? }),
@@ -171,7 +184,7 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
         }
         "SimCarrier" => {
             let request: api::SimCarrier = read(parameters)?;
-            controller.sim_carrier(&request.port, request.up)?;
+            controller.sim_carrier(&request.port, request.up, now)?;
             reply(json!({}))
         }
         _ => Err(Failure::NoSuchMethod),

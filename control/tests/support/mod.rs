@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use control::config;
 use control::config::validate::netdev_of;
 use control::controller::starting_config;
 use control::controller::transaction::Strictness;
-use control::device::{DeviceChange, DeviceError, DeviceEvent, Devices, Netdev, OpenDevice};
+use control::device::{DeviceChange, DeviceError, DeviceEvent, Devices, LinkSpeed, Netdev, OpenDevice};
 use control::store::Store;
 use control::workers::{WorkerSet, WorkerSlot};
 use dataplane::Burst;
@@ -128,6 +129,9 @@ pub(crate) struct World {
     pub(crate) log: Vec<String>,
     pub(crate) events: VecDeque<DeviceEvent>,
     pub(crate) devices: BTreeMap<String, MemoryDevice>,
+    /// Of netdevs that say so.
+    pub(crate) speeds: BTreeMap<String, LinkSpeed>,
+    pub(crate) addresses: BTreeMap<String, Vec<(IpAddr, u8)>>,
     /// Makes the next receive call of any device panic.
     pub(crate) panic: Arc<AtomicBool>,
 }
@@ -251,6 +255,19 @@ impl Devices for FakeDevices {
         }
         world.log.push(format!("configure {} mtu {}", netdev.name, config.mtu));
         Ok(())
+    }
+
+    fn set_mac(&mut self, netdev: &Netdev, mac: wire::MacAddr) -> Result<(), DeviceError> {
+        self.world().log.push(format!("set MAC of {} to {mac}", netdev.name));
+        Ok(())
+    }
+
+    fn speed(&mut self, netdev: &Netdev) -> Option<LinkSpeed> {
+        self.world().speeds.get(&netdev.name).copied()
+    }
+
+    fn addresses(&mut self, netdev: &Netdev) -> Vec<(IpAddr, u8)> {
+        self.world().addresses.get(&netdev.name).cloned().unwrap_or_default()
     }
 
     fn namespaces(&mut self, _: &BTreeSet<String>) {}

@@ -1,11 +1,12 @@
 //! Which interfaces a namespace has, and how they change.
 //!
-//! [`facts`] asks once; [`LinkWatch`] is told by the kernel (`RTNLGRP_LINK`, rtnetlink(7)) and keeps a copy, so that what
+//! [`facts`], [`speed`] and [`addresses`] ask once; [`LinkWatch`] is told by the kernel (`RTNLGRP_LINK`, rtnetlink(7)) and keeps a copy, so that what
 //! is lost when the kernel's queue overflows is found by comparison: no change is missed for good. Used by the control
 //! thread.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NlasIterator};
@@ -17,6 +18,7 @@ use wire::MacAddr;
 use crate::error::Error;
 use crate::netlink::{Messages, Netlink};
 use crate::netns::{Netns, name_of, run_in};
+use crate::sys;
 
 /// What an interface is at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,65 @@ pub enum LinkChange {
 /// [`Error::Netns`] when the namespace cannot be entered, [`Error::Links`] when the kernel does not answer.
 pub fn facts(netns: &Option<Netns>, interface: &str) -> Result<Option<(u32, LinkFacts)>, Error> {
     run_in(netns, || facts_here(interface))?.map_err(|source| Error::Links { netns: name_of(netns), call: "ask for an interface", source })
+}
+
+/// Speed and duplex of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkSpeed {
+    /// Mbit/s; `None` while unknown.
+    pub mbps: Option<u32>,
+    /// Whether it is not half duplex.
+    pub full_duplex: bool,
+}
+
+/// How fast `interface` is; `None` for one whose driver does not say.
+///
+/// # Errors
+///
+/// [`Error::Netns`] when the namespace cannot be entered, [`Error::Links`] when no socket can be opened.
+pub fn speed(netns: &Option<Netns>, interface: &str) -> Result<Option<LinkSpeed>, Error> {
+    /// `DUPLEX_HALF`.
+    const HALF: u8 = 0;
+    if !is_name(interface) {
+        return Ok(None);
+    }
+    let socket = run_in(netns, || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None))?;
+    let socket = socket.map_err(|source| Error::Links { netns: name_of(netns), call: "open a socket to ask for speed", source })?;
+    Ok(sys::ethtool_speed(socket.as_fd(), interface).ok().map(|(mbps, duplex)| LinkSpeed {
+        // SPEED_UNKNOWN is -1; 0 is what drivers without link say.
+        mbps: Some(mbps).filter(|mbps| (1..=i32::MAX as u32).contains(mbps)),
+        full_duplex: duplex != HALF,
+    }))
+}
+
+/// The IP addresses of the interface with this index, with the length of their prefix in bits; those that are in doubt
+/// (tentative, duplicate) are left out.
+///
+/// # Errors
+///
+/// [`Error::Netns`] when the namespace cannot be entered, [`Error::Links`] when the kernel does not answer.
+pub fn addresses(netns: &Option<Netns>, index: u32) -> Result<Vec<(IpAddr, u8)>, Error> {
+    run_in(netns, || Netlink::open()?.addresses(index))?.map_err(|source| Error::Links {
+        netns: name_of(netns),
+        call: "list addresses",
+        source,
+    })
+}
+
+/// Gives the interface with this index another MAC address; its state (up or down) stays.
+///
+/// # Errors
+///
+/// [`Error::NoSuchInterface`] when it is gone or another, [`Error::Netns`] and [`Error::System`] where the operating system
+/// refuses, as it does for some drivers while the interface is up.
+pub fn set_mac(netns: &Option<Netns>, interface: &str, index: u32, mac: MacAddr) -> Result<(), Error> {
+    run_in(netns, || {
+        let facts = facts_here(interface).map_err(|source| Error::system(interface, "ask for the interface", source))?;
+        let gone = || Error::NoSuchInterface { interface: interface.into(), netns: name_of(netns) };
+        let (_, facts) = facts.filter(|(found, _)| *found == index).ok_or_else(gone)?;
+        let set = Netlink::open().and_then(|mut netlink| netlink.configure(index, Some(mac), None, facts.up));
+        set.map_err(|source| Error::system(interface, "set the MAC address", source))
+    })?
 }
 
 /// As [`facts`], in the namespace of the calling thread.

@@ -4,9 +4,13 @@
 //! interface unreadable.
 
 use std::io;
+use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator,
+};
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use wire::MacAddr;
@@ -60,6 +64,18 @@ impl Netlink {
         }
     }
 
+    /// The IP addresses of an interface with the length of their prefix, those that are in doubt (tentative, failed duplicate
+    /// detection) left out.
+    pub(crate) fn addresses(&mut self, index: u32) -> io::Result<Vec<(IpAddr, u8)>> {
+        let mut addresses = Vec::new();
+        self.request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP, |kind, payload| {
+            if kind == libc::RTM_NEWADDR {
+                addresses.extend(address(index, payload));
+            }
+        })?;
+        Ok(addresses)
+    }
+
     /// Gives the interface a MAC address and an MTU where they are given, and sets it up or down.
     pub(crate) fn configure(&mut self, index: u32, mac: Option<MacAddr>, mtu: Option<u32>, up: bool) -> io::Result<()> {
         let mut link = LinkMessage::default();
@@ -70,6 +86,30 @@ impl Netlink {
         link.attributes.extend(mtu.map(LinkAttribute::Mtu));
         self.request(RouteNetlinkMessage::SetLink(link), NLM_F_ACK, |_, _| {}).map(drop)
     }
+}
+
+/// What a message says, if it is about this interface (`struct ifaddrmsg` and attributes).
+fn address(index: u32, payload: &[u8]) -> Option<(IpAddr, u8)> {
+    let header = payload.first_chunk::<8>()?;
+    let doubtful = (libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED) as u8;
+    if u32::from_ne_bytes([header[4], header[5], header[6], header[7]]) != index || header[2] & doubtful != 0 {
+        return None;
+    }
+    // On a point-to-point interface IFA_ADDRESS is the other end; IFA_LOCAL, where there is one, is always ours.
+    let mut found = (None, None);
+    for attribute in NlasIterator::new(&payload[8..]) {
+        let attribute = attribute.ok()?;
+        let ip = || match *attribute.value() {
+            [a, b, c, d] => Some(IpAddr::from([a, b, c, d])),
+            ref octets => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),
+        };
+        match attribute.kind() {
+            libc::IFA_LOCAL => found.0 = ip(),
+            libc::IFA_ADDRESS => found.1 = ip(),
+            _ => {}
+        }
+    }
+    Some((found.0.or(found.1)?, header[1]))
 }
 
 fn error_code(payload: &[u8]) -> i32 {

@@ -41,6 +41,50 @@ pub(crate) fn tun_set_offload(fd: BorrowedFd<'_>, offload: c_uint) -> io::Result
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(offload)) })
 }
 
+/// Speed in Mbit/s and duplex (`DUPLEX_*`) of an interface as its driver says (`SIOCETHTOOL` with `ETHTOOL_GSET`); `socket` is any
+/// socket in the namespace of the interface. Either may be unknown (`SPEED_UNKNOWN`, `DUPLEX_UNKNOWN`).
+///
+/// # Panics
+///
+/// If `name` does not fit `IFNAMSIZ`.
+pub(crate) fn ethtool_speed(socket: BorrowedFd<'_>, name: &str) -> io::Result<(u32, u8)> {
+    /// `struct ethtool_cmd` (`include/uapi/linux/ethtool.h`).
+    #[derive(Default)]
+    #[repr(C)]
+    struct EthtoolCommand {
+        command: u32,
+        supported: u32,
+        advertising: u32,
+        speed: u16,
+        duplex: u8,
+        port: u8,
+        phy_address: u8,
+        transceiver: u8,
+        autoneg: u8,
+        mdio_support: u8,
+        max_tx: u32,
+        max_rx: u32,
+        speed_high: u16,
+        mdix: u8,
+        mdix_control: u8,
+        lp_advertising: u32,
+        reserved: [u32; 2],
+    }
+    const ETHTOOL_GSET: u32 = 1;
+    let mut command = EthtoolCommand { command: ETHTOOL_GSET, ..EthtoolCommand::default() };
+    // SAFETY: `ifreq` is plain old data, for which all zeros are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    assert!(name.len() < request.ifr_name.len());
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = (&raw mut command).cast();
+    // SAFETY: SIOCETHTOOL reads one `ifreq`, and ETHTOOL_GSET reads and writes the `struct ethtool_cmd` it points to; both
+    // outlive the call, and every pattern of bits is a value of the latter.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) })?;
+    Ok((u32::from(command.speed_high) << 16 | u32::from(command.speed), command.duplex))
+}
+
 /// A type without padding or invalid values that socket options are made of.
 ///
 /// # Safety

@@ -48,8 +48,9 @@ impl<'f> Outgoing<'f> {
         self.head[0] & 1 != 0
     }
 
+    /// Whether it is IGMP.
     #[inline]
-    fn is_igmp(&self) -> bool {
+    pub(crate) fn is_igmp(&self) -> bool {
         self.ether_type == ethernet::ETHER_TYPE_IPV4 && self.head.len() >= 34 && self.head[23] == ip_protocol::IGMP
     }
 

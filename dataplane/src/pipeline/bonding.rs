@@ -223,7 +223,7 @@ impl Pipeline {
             let len = frame.len() as u32;
             let Some(outgoing) = Outgoing::new(frame.head(), len, tags) else { continue };
             let choice = bond.select(view, &outgoing, || bond.state.next_in_sequence(worker));
-            if choice.own_arp && bond.punt.arp {
+            if (choice.own_arp && bond.punt.arp) || (bond.punt.igmp && outgoing.is_igmp()) {
                 counters.copies.add(1);
                 self.punt(PuntKind::Copy, to, out, true, tags.last().copied(), frame);
             }

@@ -59,7 +59,7 @@ fn any_traffic_over_a_bond() {
         ];
         let policies = [HashPolicy::Layer23, HashPolicy::Layer34, HashPolicy::Encap23, HashPolicy::Encap34, HashPolicy::VlanSrcMac];
         let state = lab.bond(1, &[2, 3, 4], modes[usize::from(kind % 7)], policies[usize::from(kind / 7 % 5)]);
-        lab.bond_mut(1).punt = PuntRules { slow_protocols: true, arp: true, nd: true };
+        lab.bond_mut(1).punt = PuntRules { slow_protocols: true, arp: true, nd: true, igmp: true };
         let tx = (0..4).filter(|member| tx >> member & 1 != 0).collect();
         state.publish(&BondView { active: Some(*active), tx, rx: u32::from(*rx) });
         (0..3).for_each(|member| state.set_member_mac(member, lab::mac(member)));

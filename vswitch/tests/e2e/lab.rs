@@ -135,6 +135,12 @@ impl Netns {
         command
     }
 
+    /// Does something in the namespace, on a thread of its own: sockets stay in the namespace they were made in.
+    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let netns = netdev::Netns::named(&self.name).unwrap();
+        netdev::netns::run_in(&Some(netns), work).unwrap()
+    }
+
     /// Runs a program to its end, in whatever way it ends. Arguments are split at spaces.
     #[track_caller]
     pub(crate) fn output(&self, line: &str) -> Output {

@@ -5,6 +5,8 @@
 
 #![allow(clippy::print_stderr, reason = "tests say what they skip")]
 
+mod bonds;
+mod bonds_lacp;
 mod commands;
 mod daemon;
 mod devices;

@@ -8,6 +8,8 @@ use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueHint};
 use proto::config::{Size, Span};
 use wire::MacAddr;
 
+use crate::bond_args::{AddBond, AddMember, BondExplain, DelMember, SetActive, SetBond};
+
 /// Drives vswitchd, a virtual switch over TAP and AF_PACKET that replaces a Linux bridge.
 #[derive(Debug, Parser)]
 #[command(name = "vswitchctl", version, propagate_version = true, disable_help_subcommand = true, max_term_width = 120)]
@@ -24,6 +26,7 @@ pub(crate) struct Cli {
 const GROUPS: &[(&str, &[&str])] = &[
     ("Switches", &["add-switch", "set-switch", "del-switch"]),
     ("Ports", &["add-port", "set-port", "del-port"]),
+    ("Bonds", &["add-bond", "set-bond", "add-member", "del-member", "set-active", "bond-explain"]),
     ("Address table", &["add-fdb", "del-fdb", "flush-fdb"]),
     ("Look", &["show", "status", "monitor"]),
     ("Whole configuration", &["check", "apply", "export"]),
@@ -77,6 +80,18 @@ pub(crate) enum Verb {
     SetPort(Box<SetPort>),
     /// Remove a port and its static entries
     DelPort(DelPort),
+    /// Add a bond (several devices used as one) to a switch
+    AddBond(Box<AddBond>),
+    /// Change options of a bond; its other settings are those of set-port
+    SetBond(Box<SetBond>),
+    /// Add a member to a bond
+    AddMember(AddMember),
+    /// Remove a member from a bond
+    DelMember(DelMember),
+    /// Make a member of a bond the active one
+    SetActive(SetActive),
+    /// Say which member of a bond a flow takes, and why
+    BondExplain(BondExplain),
     /// Bind an address to a port (static entry)
     AddFdb(AddFdb),
     /// Remove an entry, static or learned
@@ -417,6 +432,8 @@ pub(crate) enum List {
     Ports(OfPort),
     /// Addresses and where they are
     Fdb(OfVlan),
+    /// Bonds, their options, members and LACP
+    Bonds(OfPort),
     /// VLANs and their ports
     Vlans(OfVlan),
     /// Dropped frames by port and reason
@@ -526,7 +543,7 @@ pub(crate) struct Completions {
     pub(crate) shell: clap_complete::Shell,
 }
 
-fn on_off(text: &str) -> Result<bool, String> {
+pub(crate) fn on_off(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),

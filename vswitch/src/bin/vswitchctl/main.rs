@@ -4,6 +4,8 @@
 //! asked, [`render`] and [`printer`] show the outcome. One connection, one thread, nothing kept between runs.
 
 mod args;
+mod bond_args;
+mod bond_render;
 mod printer;
 mod render;
 mod settings;

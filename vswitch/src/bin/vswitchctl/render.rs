@@ -15,14 +15,14 @@ pub(crate) struct Render {
 
 /// How a column is set.
 #[derive(Clone, Copy)]
-enum Column {
+pub(crate) enum Column {
     Text(&'static str),
     Number(&'static str),
 }
 use Column::{Number, Text};
 
 impl Render {
-    fn table(self, columns: &[Column]) -> Table {
+    pub(crate) fn table(self, columns: &[Column]) -> Table {
         let mut table = Table::new();
         // Columns apart by two spaces and nothing else: easy on the eye, and on awk. comfy-table fits a table to the
         // width of a terminal and leaves it alone when standard output is none.
@@ -43,14 +43,14 @@ impl Render {
         table
     }
 
-    fn paint(self, text: impl ToString, colour: Option<Color>) -> Cell {
+    pub(crate) fn paint(self, text: impl ToString, colour: Option<Color>) -> Cell {
         match colour {
             Some(colour) if self.colour => Cell::new(text).fg(colour),
             _ => Cell::new(text),
         }
     }
 
-    fn link(self, link: Link) -> Cell {
+    pub(crate) fn link(self, link: Link) -> Cell {
         let colour = match link {
             Link::Up => Color::Green,
             Link::Down => Color::Yellow,
@@ -288,13 +288,17 @@ impl Render {
             }
             Event::FdbLearned { switch, vlan, mac, port } => format!("fdb-learned     {switch} vlan {vlan} {mac} at {port}"),
             Event::FdbMoved { switch, vlan, mac, port } => format!("fdb-moved       {switch} vlan {vlan} {mac} to {port}"),
+            Event::Bond { bond, member, transition, reason } => {
+                let member = member.as_ref().map(|member| format!(" {member}:")).unwrap_or_default();
+                format!("bond            {bond}{member} {transition} ({reason})")
+            }
             Event::Lost { count } => format!("lost            {count} events were left out"),
         }
     }
 }
 
 /// The table as text, without spaces at the ends of lines.
-fn lines(table: &Table) -> String {
+pub(crate) fn lines(table: &Table) -> String {
     let mut text = table.trim_fmt();
     text.push('\n');
     text
@@ -359,12 +363,12 @@ fn link_name(link: Link) -> String {
     text_of(&link)
 }
 
-fn dash(text: String) -> String {
+pub(crate) fn dash(text: String) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
 }
 
 /// Octets with a binary unit.
-fn octets(count: u64) -> String {
+pub(crate) fn octets(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
         if value < 1024.0 {
@@ -375,7 +379,7 @@ fn octets(count: u64) -> String {
     format!("{value:.1} PiB")
 }
 
-fn milliseconds(ms: u64) -> String {
+pub(crate) fn milliseconds(ms: u64) -> String {
     if ms < 60_000 { format!("{}.{} s", ms / 1000, ms % 1000 / 100) } else { seconds(ms / 1000) }
 }
 

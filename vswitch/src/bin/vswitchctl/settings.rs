@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::args::{AddPort, Kind, PortSettings, SetPort, SetSwitch, SwitchSettings};
 
-fn put<T: Serialize>(map: &mut Map<String, Value>, key: &str, value: Option<&T>) {
+pub(crate) fn put<T: Serialize>(map: &mut Map<String, Value>, key: &str, value: Option<&T>) {
     if let Some(value) = value {
         // Numbers, texts and truth values: serializing them cannot fail.
         map.insert(key.to_owned(), serde_json::to_value(value).unwrap_or_default());
@@ -16,7 +16,7 @@ fn put<T: Serialize>(map: &mut Map<String, Value>, key: &str, value: Option<&T>)
 }
 
 /// `null` for every key to reset. A key that is both set and reset is a usage error.
-fn reset(map: &mut Map<String, Value>, keys: &[String]) -> Result<(), String> {
+pub(crate) fn reset(map: &mut Map<String, Value>, keys: &[String]) -> Result<(), String> {
     for key in keys {
         if map.insert(key.clone(), Value::Null).is_some_and(|old| !old.is_null()) {
             return Err(format!("the setting {key} is both given and reset to its default"));
@@ -54,7 +54,8 @@ impl SetSwitch {
 }
 
 impl PortSettings {
-    fn map(&self) -> Map<String, Value> {
+    /// The keys that were given.
+    pub(crate) fn map(&self) -> Map<String, Value> {
         let mut map = Map::new();
         put(&mut map, "access", self.access.as_ref());
         put(&mut map, "trunk", self.trunk.as_ref());
@@ -163,8 +164,8 @@ mod tests {
     #[test]
     fn every_key_of_a_port_can_be_set_and_reset() {
         let mut known: Vec<_> = PortSettings::KEYS.iter().map(|k| (*k).to_owned()).collect();
-        // What a port is cannot change.
-        known.extend(["switch", "kind", "peer"].map(str::to_owned));
+        // What a port is cannot change; bonds have verbs of their own.
+        known.extend(["switch", "kind", "peer", "bond", "member"].map(str::to_owned));
         known.sort();
         assert_eq!(known, {
             let mut k = keys::<PortConfig>();

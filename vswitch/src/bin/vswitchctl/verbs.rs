@@ -5,12 +5,14 @@ use std::path::Path;
 
 use clap_complete::Shell;
 use proto::api::{self, Changed, Filter};
+use proto::bond_status::{ExplainBond, ExplainBondReply};
 use proto::client::{Client, Error};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Failure;
 use crate::args::{Cli, List, Reading, Sim, Verb};
+use crate::bond_render::explanation;
 use crate::printer::Printer;
 use crate::render::Render;
 
@@ -80,6 +82,33 @@ impl Session<'_> {
                     names => (None, names.concat()),
                 };
                 self.change(printer, "DelPort", &api::DelPort { name, switch, if_exists: a.if_exists })
+            }
+            Verb::AddBond(a) => {
+                let team = a.team_config.as_deref().map(read).transpose()?;
+                let config = a.config(team.as_deref()).map_err(Failure::Usage)?;
+                self.change(printer, "AddPort", &api::AddPort { name: a.bond.clone(), config, may_exist: a.may_exist })
+            }
+            Verb::SetBond(a) => {
+                let request = api::SetBond { name: a.bond.clone(), set: a.changes().map_err(Failure::Usage)? };
+                self.change(printer, "SetBond", &request)
+            }
+            Verb::AddMember(a) => {
+                let config = a.config().map_err(Failure::Usage)?;
+                let request = api::AddMember { bond: a.bond.clone(), member: a.member.1.clone(), config, may_exist: a.may_exist };
+                self.change(printer, "AddMember", &request)
+            }
+            Verb::DelMember(a) => {
+                let request = api::DelMember { bond: a.bond.clone(), member: a.member.clone(), if_exists: a.if_exists };
+                self.change(printer, "DelMember", &request)
+            }
+            Verb::SetActive(a) => {
+                let member = (a.member != "none").then(|| a.member.clone());
+                self.change(printer, "SetActive", &api::SetActive { bond: a.bond.clone(), member })
+            }
+            Verb::BondExplain(a) => {
+                let request = ExplainBond { bond: a.bond.clone(), flow: a.flow.join(",") };
+                let reply: ExplainBondReply = self.call("ExplainBond", &request)?;
+                if a.json { Ok(printer.json_pretty(&reply)?) } else { Ok(printer.line(&explanation(&reply))?) }
             }
             Verb::AddFdb(a) => {
                 let (switch, port) = (a.switch.clone(), a.port.clone());
@@ -167,6 +196,14 @@ impl Session<'_> {
                     return print_list(printer, &reply.vlans);
                 }
                 render.vlans(&reply.vlans)
+            }
+            Some(List::Bonds(of)) => {
+                let filter = Filter { switch: of.switch.clone(), port: of.port.clone(), vlan: None };
+                let reply: api::ListBondsReply = self.call("ListBonds", &filter)?;
+                if json {
+                    return print_list(printer, &reply.bonds);
+                }
+                render.bonds(&reply.bonds)
             }
             Some(List::Drops(of)) => {
                 let filter = Filter { switch: of.switch.clone(), port: of.port.clone(), vlan: None };

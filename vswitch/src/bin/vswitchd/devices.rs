@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use control::config::validate::netdev_of;
-use control::device::{DeviceChange, DeviceError, DeviceEvent, Devices, Netdev, OpenDevice};
+use control::device::{DeviceChange, DeviceError, DeviceEvent, Devices, LinkSpeed, Netdev, OpenDevice};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use netdev::link::{self, LinkChange, LinkEvent, LinkWatch};
 use netdev::{InterfaceId, Netns, PacketOptions, TapOptions, packet, stable_mac, tap};
 use proto::config::{PortConfig, PortKind, TxQueueMode};
+use wire::MacAddr;
 
 /// Opens devices and watches their interfaces.
 pub(crate) struct SystemDevices {
@@ -156,6 +158,24 @@ impl Devices for SystemDevices {
         let mac = options.mac.or(netdev.mac).unwrap_or_default();
         let id = InterfaceId { name: netdev.name.clone(), index: netdev.index, netns: options.netns, mac, mtu: config.mtu };
         tap::configure(&id, options.mac, options.mtu).map_err(|error| DeviceError(error.to_string()))
+    }
+
+    fn set_mac(&mut self, netdev: &Netdev, mac: MacAddr) -> Result<(), DeviceError> {
+        link::set_mac(&named(&netdev.netns)?, &netdev.name, netdev.index, mac).map_err(|error| DeviceError(error.to_string()))
+    }
+
+    fn speed(&mut self, netdev: &Netdev) -> Option<LinkSpeed> {
+        let speed = link::speed(&named(&netdev.netns).ok()?, &netdev.name).ok().flatten()?;
+        Some(LinkSpeed { mbps: speed.mbps, full_duplex: speed.full_duplex })
+    }
+
+    fn addresses(&mut self, netdev: &Netdev) -> Vec<(IpAddr, u8)> {
+        let addresses =
+            named(&netdev.netns).and_then(|netns| link::addresses(&netns, netdev.index).map_err(|error| DeviceError(error.to_string())));
+        addresses.unwrap_or_else(|error| {
+            tracing::warn!("addresses of {:?}: {error}", netdev.name);
+            Vec::new()
+        })
     }
 
     fn namespaces(&mut self, used: &BTreeSet<String>) {
