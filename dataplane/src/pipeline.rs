@@ -354,6 +354,7 @@ impl Pipeline {
         }
     }
 
+    #[inline(always)]
     fn flush(&mut self, snapshot: &Snapshot, frames: &mut [Frame<'_>]) {
         // Tags that one port had written stay in the octets until another port has them written otherwise.
         let mut tags_written = false;

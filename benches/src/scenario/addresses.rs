@@ -9,13 +9,15 @@ use crate::generator::rfc2889::AddressTest;
 use crate::generator::{Macs, Traffic, announce};
 use crate::scenario::{Sample, Settings};
 use crate::system::System;
-use crate::testbed::{EASY_RATE, Streams, Testbed};
+use crate::testbed::{Streams, Testbed};
 use crate::topology::{Attachment, Hosts, Topology};
 
 /// Addresses that the table is asked to have room for, and that are tried first.
 const ADDRESSES: u32 = 100_000;
 /// Addresses whose learning is timed: so many that a switch cannot hide them in a queue.
 const LEARNED: u32 = 10_000;
+/// Frames per second that every system surely forwards.
+const EASY_RATE: f64 = 16_000.0;
 /// Part of what the generator can send that the search begins with.
 const RATE_PART: f64 = 0.8;
 

@@ -93,7 +93,13 @@ impl Pipeline {
         }
         let at = At { snapshot, from: member.bond, port: bond_port, switch, now, hops: 0 };
         self.forward(&at, burst.frames(), &mut lanes);
-        self.flush(snapshot, burst.frames_mut());
+        self.flush_elsewhere(snapshot, burst.frames_mut());
+    }
+
+    /// Out of line, so that [`Pipeline::run`] has [`Pipeline::flush`] to itself.
+    #[inline(never)]
+    fn flush_elsewhere(&mut self, snapshot: &Snapshot, frames: &mut [Frame<'_>]) {
+        self.flush(snapshot, frames);
     }
 
     /// Takes a frame from a member to its bond. `Err` when it goes no further, with the reason if it is dropped.
@@ -263,7 +269,7 @@ impl Pipeline {
         slot.picks.push(frame);
     }
 
-    /// Transmits frames of control, at most [`BURST_MAX`](crate::BURST_MAX), each out of its port as it is.
+    /// Transmits frames of control, at most [`BURST_MAX`], each out of its port as it is.
     pub fn inject(&mut self, snapshot: &Snapshot, injected: &[Injected], memory: &mut BurstMemory) {
         let mut burst = memory.burst();
         for (i, frame) in injected.iter().enumerate() {
@@ -286,7 +292,7 @@ impl Pipeline {
                 None => counters.drop(DropReason::TxLinkDown),
             }
         }
-        self.flush(snapshot, burst.frames_mut());
+        self.flush_elsewhere(snapshot, burst.frames_mut());
     }
 }
 
