@@ -51,7 +51,11 @@ impl TxQueue for In {
             let (frame, slot) = (&frames[usize::from(*pick)], &mut slots[*used]);
             slot.clear();
             slot.extend_from_slice(frame.head());
-            slot.extend(frame.body().octets());
+            for piece in frame.body().pieces() {
+                let start = slot.len();
+                slot.resize(start + piece.len(), 0);
+                piece.copy_to(&mut slot[start..]);
+            }
             octets += slot.len() as u64;
             *used += 1;
         }
