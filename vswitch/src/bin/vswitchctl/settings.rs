@@ -2,7 +2,7 @@
 //!
 //! Adding and changing share one way: settings become a map of configuration keys, so that a setting cannot mean two things.
 
-use proto::config::{PortConfig, PortKind, SwitchConfig};
+use proto::config::{PortConfig, PortKind, SocketMode, SwitchConfig};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -67,6 +67,9 @@ impl PortSettings {
         put(&mut map, "priority_tags", self.priority_tags.as_ref());
         put(&mut map, "netns", self.netns.as_ref());
         put(&mut map, "interface", self.interface.as_ref());
+        put(&mut map, "socket", self.socket.as_ref());
+        put(&mut map, "socket_mode", self.socket_mode.as_ref());
+        put(&mut map, "socket_group", self.socket_group.as_ref());
         put(&mut map, "mtu", self.mtu.as_ref());
         put(&mut map, "mac", self.mac.as_ref());
         put(&mut map, "queues", self.queues.as_ref());
@@ -93,6 +96,10 @@ impl Kind {
                 put(map, "interface", Some(interface));
                 PortKind::Nic
             }
+            Kind { vhost_user: Some(path), .. } => {
+                put(map, "socket", Some(path));
+                PortKind::VhostUser
+            }
             Kind { patch: Some(peer), .. } => {
                 put(map, "peer", Some(peer));
                 PortKind::Patch
@@ -111,7 +118,11 @@ impl AddPort {
         if self.kind.nic.is_some() && self.settings.interface.is_some() {
             return Err("--nic names the interface already; leave --interface out".into());
         }
+        if self.kind.vhost_user.is_some() && self.settings.socket.is_some() {
+            return Err("--vhost-user names the socket already; leave --socket out".into());
+        }
         let mut map = self.settings.map();
+        put(&mut map, "socket_mode", self.client.then_some(&SocketMode::Client));
         put(&mut map, "switch", Some(&self.switch));
         self.kind.put(&mut map);
         serde_json::from_value(Value::Object(map)).map_err(|e| e.to_string())
@@ -210,6 +221,13 @@ mod tests {
         let port = add_port("lan p --patch q").unwrap();
         assert_eq!((port.kind, port.peer.as_deref()), (PortKind::Patch, Some("q")));
         assert_eq!(add_port("lan p --host").unwrap().kind, PortKind::Host);
+        for (words, mode) in [("", SocketMode::Server), (" --server", SocketMode::Server), (" --client", SocketMode::Client)] {
+            let port = add_port(&format!("lan p --vhost-user /run/p.sock --queues 2{words}")).unwrap();
+            assert_eq!(
+                (port.kind, port.socket.as_deref(), port.socket_mode, port.queues),
+                (PortKind::VhostUser, Some("/run/p.sock"), mode, 2)
+            );
+        }
         assert_eq!(add_port("lan p --sim --qinq 300 --cvlans 1-9").unwrap().cvlans.as_deref(), Some("1-9"));
     }
 
@@ -218,6 +236,10 @@ mod tests {
         for line in [
             "lan p",
             "lan p --tap --sim",
+            "lan p --tap --client",
+            "lan p --vhost-user /run/p.sock --server --client",
+            "lan p --vhost-user /run/p.sock --client --socket-mode server",
+            "lan p --vhost-user /run/p.sock --socket /run/q.sock",
             "lan p --tap --access 10 --trunk 20",
             "lan p --tap --access 10 --native 20",
             "lan p --tap --qinq 10 --accept-tagged own",
