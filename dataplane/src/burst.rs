@@ -137,6 +137,19 @@ impl<'a> Burst<'a> {
         self.add(head_len, Body::from_slice(body), offload, tag);
     }
 
+    /// Adds a frame whose head `fill` writes, for devices whose memory others may write. `fill` gets the memory of `before`
+    /// octets in front of the frame, which are no part of it, and of the `head_len` octets of the head; it says what is
+    /// left to do on the frame.
+    ///
+    /// # Panics
+    ///
+    /// If the burst [is full](Burst::is_full), `head_len` is above [`HEAD_MAX`] or `before` above [`HEADROOM`].
+    #[inline]
+    pub fn push_filled(&mut self, before: usize, head_len: usize, body: Body<'a>, fill: impl FnOnce(&mut [u8]) -> Offload) {
+        let offload = fill(&mut self.heads[0].0[HEADROOM - before..HEADROOM + head_len]);
+        self.add(head_len, body, offload, None);
+    }
+
     /// Adds a frame made of `head` (copied) and `body` (borrowed), as segmentation does.
     ///
     /// # Panics
@@ -213,7 +226,7 @@ mod tests {
             assert_eq!(added, Ok(true));
             let frame = burst.frames().last().unwrap();
             assert_eq!((frame.head().len(), frame.len()), (len.min(HEAD_MAX), len));
-            assert!(frame.body().pieces().all(|p| p.iter().all(|b| *b == 2)));
+            assert!(frame.body().octets().all(|b| b == 2));
         }
     }
 
@@ -252,7 +265,7 @@ mod tests {
         for ((number, len), frame) in lengths.into_iter().enumerate().zip(burst.frames()) {
             assert_eq!((frame.head().len(), frame.len()), (len.min(HEAD_MAX), len));
             let body = frame.body();
-            assert!(frame.head().iter().chain(body.pieces().flatten()).all(|b| *b == number as u8), "frame {number} was overwritten");
+            assert!(frame.head().iter().copied().chain(body.octets()).all(|b| b == number as u8), "frame {number} was overwritten");
         }
         assert!(addresses[..4].iter().all(|a| *a == addresses[0]) && addresses[4] != addresses[0]);
         assert_eq!(burst.read_whole(|_| Ok::<_, ()>(None)), Ok(false));

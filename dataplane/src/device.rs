@@ -27,6 +27,13 @@ pub trait RxQueue: Send {
     /// Gives the memory of the last burst back to the device. Called when its frames are no longer needed.
     fn release(&mut self) {}
 
+    /// The worker is about to sleep until [`RxQueue::fd`] becomes readable. A queue that keeps its device from signalling
+    /// while the worker is awake asks for signals here; `false` when frames wait already, or cannot be signalled: the
+    /// worker does not sleep then. Called for queues that are [cheap to poll](RxQueue::is_cheap_to_poll).
+    fn prepare_sleep(&mut self) -> bool {
+        true
+    }
+
     /// What becomes readable when frames arrive. `None` for a queue that wakes its worker itself.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 
@@ -49,7 +56,7 @@ pub enum RxError {
 
 /// Where frames go to.
 pub trait TxQueue: Send {
-    /// What the device does itself. Asked once, when the queue is attached.
+    /// What the device does itself now; it may change from burst to burst.
     fn capabilities(&self) -> Capabilities;
 
     /// Sends `frames[i]` for each `i` of `picks`, in that order, as [`Frame::head`] and [`Frame::body`] stand now, with
@@ -67,20 +74,23 @@ pub struct Capabilities {
     pub tso4: bool,
     /// Cuts TCP over IPv6.
     pub tso6: bool,
+    /// Cuts TCP that carries congestion window reduced (RFC 3168).
+    pub ecn: bool,
     /// Cuts UDP into datagrams.
     pub uso: bool,
 }
 
 impl Capabilities {
     /// Everything.
-    pub const ALL: Capabilities = Capabilities { checksum: true, tso4: true, tso6: true, uso: true };
+    pub const ALL: Capabilities = Capabilities { checksum: true, tso4: true, tso6: true, ecn: true, uso: true };
     /// Nothing: each frame must be complete.
-    pub const NONE: Capabilities = Capabilities { checksum: false, tso4: false, tso6: false, uso: false };
+    pub const NONE: Capabilities = Capabilities { checksum: false, tso4: false, tso6: false, ecn: false, uso: false };
 
     /// Whether the device can take a frame with this work left to do.
     #[inline]
     pub fn cover(&self, offload: &Offload) -> bool {
         (self.checksum || !offload.needs_checksum())
+            && (self.ecn || offload.gso_type & virtio_net::GSO_ECN == 0)
             && match offload.gso_kind() {
                 virtio_net::GSO_NONE => true,
                 virtio_net::GSO_TCPV4 => self.tso4,

@@ -49,6 +49,9 @@ drop_reasons! {
     RxTruncated = "rx-truncated", Ingress;
     /// The virtio_net_hdr in front of the frame contradicts the frame.
     RxBadOffload = "rx-bad-offload", Ingress;
+    /// The descriptors of the frame in the VM's transmit ring are invalid: they loop, point outside of its memory, or are too
+    /// short for the virtio_net_hdr.
+    RxBadDescriptor = "rx-bad-descriptor", Ingress;
     /// The frame is shorter than an Ethernet header (14 octets).
     Runt = "runt", Ingress;
     /// The frame ends inside its VLAN tag.
@@ -93,6 +96,10 @@ drop_reasons! {
     TxQueueFull = "tx-queue-full", Egress;
     /// The link went down between the decision and the transmission.
     TxLinkDown = "tx-link-down", Egress;
+    /// The VM's receive buffer is invalid: its descriptors loop, point outside of its memory or are not writable.
+    TxBadDescriptor = "tx-bad-descriptor", Egress;
+    /// The VM's receive buffer is shorter than the frame, and the VM does not merge buffers (VIRTIO_NET_F_MRG_RXBUF).
+    TxBufferTooSmall = "tx-buffer-too-small", Egress;
     /// The kernel refused the frame.
     TxRejected = "tx-rejected", Egress;
 }

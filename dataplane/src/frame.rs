@@ -8,6 +8,9 @@
 //! [`Frame::set_wire_tags`] writes the tags one particular egress port wants, just before that port transmits. Both are
 //! twelve moved octets in the headroom.
 
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use wire::checksum::Sum;
 use wire::{MacAddr, Offload, Tag, Tpid, ethernet};
 
 /// Free octets in front of the head, for headers that are pushed.
@@ -65,36 +68,149 @@ impl HeadSlot {
     pub const EMPTY: HeadSlot = HeadSlot([0; HEADROOM + HEAD_MAX]);
 }
 
+/// A run of octets of a [`Body`].
+#[derive(Clone, Copy, Debug)]
+pub enum Piece<'a> {
+    /// Memory that nobody writes while the frame lives.
+    Private(&'a [u8]),
+    /// Memory that others may write at any time, such as a VM its own: two reads may see different octets.
+    Shared(&'a [AtomicU8]),
+}
+
+impl<'a> Piece<'a> {
+    /// Octets that are copied at once to be summed.
+    const CHUNK: usize = 256;
+
+    /// Octets in the piece.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        match self {
+            Piece::Private(octets) => octets.len(),
+            Piece::Shared(octets) => octets.len(),
+        }
+    }
+
+    /// Whether there is none.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies the octets.
+    ///
+    /// # Panics
+    ///
+    /// If `into` has another length.
+    pub fn copy_to(&self, into: &mut [u8]) {
+        match self {
+            Piece::Private(octets) => into.copy_from_slice(octets),
+            Piece::Shared(octets) => {
+                assert_eq!(octets.len(), into.len());
+                into.iter_mut().zip(*octets).for_each(|(to, from)| *to = from.load(Ordering::Relaxed));
+            }
+        }
+    }
+
+    /// `sum` with these octets added.
+    #[must_use]
+    pub fn add_to(&self, sum: Sum) -> Sum {
+        match self {
+            Piece::Private(octets) => sum.add(octets),
+            Piece::Shared(octets) => octets.chunks(Piece::CHUNK).fold(sum, |sum, chunk| {
+                let mut copy = [0; Piece::CHUNK];
+                Piece::Shared(chunk).copy_to(&mut copy[..chunk.len()]);
+                sum.add(&copy[..chunk.len()])
+            }),
+        }
+    }
+}
+
 /// The part of a frame behind the head. Its octets belong to the device the frame came from.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Body<'a>(&'a [u8]);
+#[derive(Clone, Copy, Debug)]
+pub struct Body<'a>(Octets<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Octets<'a> {
+    Private(&'a [u8]),
+    /// `len` octets behind the first `skip` of the pieces, which are no fewer. `skip` lies in the first piece.
+    Shared {
+        pieces: &'a [&'a [AtomicU8]],
+        skip: u32,
+        len: u32,
+    },
+}
+
+impl Default for Body<'_> {
+    fn default() -> Self {
+        Body::EMPTY
+    }
+}
 
 impl<'a> Body<'a> {
     /// No octets: the whole frame fits the head.
-    pub const EMPTY: Body<'static> = Body(&[]);
+    pub const EMPTY: Body<'static> = Body(Octets::Private(&[]));
 
     /// A body in contiguous memory that nobody writes while the frame lives.
     #[inline]
     pub const fn from_slice(octets: &'a [u8]) -> Body<'a> {
-        Body(octets)
+        Body(Octets::Private(octets))
+    }
+
+    /// A body in memory that others may write: `len` octets behind the first `skip` octets of `pieces`.
+    ///
+    /// # Panics
+    ///
+    /// If the pieces have fewer octets, in debug builds; a body that is shorter than it says is found by its reader.
+    #[inline]
+    pub fn from_shared(pieces: &'a [&'a [AtomicU8]], skip: usize, len: usize) -> Body<'a> {
+        debug_assert!(skip + len <= pieces.iter().map(|piece| piece.len()).sum());
+        let (mut pieces, mut skip) = (pieces, skip);
+        while let Some((first, rest)) = pieces.split_first().filter(|(first, _)| first.len() <= skip) {
+            skip -= first.len();
+            pieces = rest;
+        }
+        Body(Octets::Shared { pieces, skip: skip as u32, len: len as u32 })
     }
 
     /// Octets in the body.
     #[inline]
     pub const fn len(&self) -> usize {
-        self.0.len()
+        match self.0 {
+            Octets::Private(octets) => octets.len(),
+            Octets::Shared { len, .. } => len as usize,
+        }
     }
 
     /// Whether the whole frame is in the head.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     /// The octets as they lie in memory, in order. A transmit queue makes its `iovec`s from them.
     #[inline]
-    pub fn pieces(&self) -> impl Iterator<Item = &'a [u8]> {
-        (!self.0.is_empty()).then_some(self.0).into_iter()
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'a>> + use<'a> {
+        let (private, shared, mut skip, mut left) = match self.0 {
+            Octets::Private(octets) => (Some(octets).filter(|octets| !octets.is_empty()), &[][..], 0, 0),
+            Octets::Shared { pieces, skip, len } => (None, pieces, skip as usize, len as usize),
+        };
+        let shared = shared.iter().map_while(move |piece| {
+            let part = piece.get(skip..piece.len().min(skip + left)).filter(|_| left > 0)?;
+            (skip, left) = (0, left - part.len());
+            Some(Piece::Shared(part))
+        });
+        let shared = shared.filter(|piece| !piece.is_empty());
+        private.map(Piece::Private).into_iter().chain(shared)
+    }
+
+    /// Copies of the octets, one by one: for tests and other slow ways.
+    pub fn octets(&self) -> impl Iterator<Item = u8> + use<'a> {
+        self.pieces().flat_map(|piece| {
+            (0..piece.len()).map(move |i| match piece {
+                Piece::Private(octets) => octets[i],
+                Piece::Shared(octets) => octets[i].load(Ordering::Relaxed),
+            })
+        })
     }
 
     /// The part `start..start + len` of the body.
@@ -104,7 +220,20 @@ impl<'a> Body<'a> {
     /// If the part does not lie in the body.
     #[inline]
     pub fn part(&self, start: usize, len: usize) -> Body<'a> {
-        Body(&self.0[start..start + len])
+        match self.0 {
+            Octets::Private(octets) => Body::from_slice(&octets[start..start + len]),
+            Octets::Shared { pieces, skip, len: all } => {
+                assert!(start + len <= all as usize);
+                Body::from_shared(pieces, skip as usize + start, len)
+            }
+        }
+    }
+
+    /// `sum` with these octets added.
+    #[inline]
+    #[must_use]
+    pub fn add_to(&self, sum: Sum) -> Sum {
+        self.pieces().fold(sum, |sum, piece| piece.add_to(sum))
     }
 }
 
@@ -352,5 +481,28 @@ mod tests {
         }
         let mut slot = HeadSlot::EMPTY;
         assert_eq!(frame(&mut slot, &OCTETS[..18]).pop_tag(), Ok(true));
+    }
+
+    #[test]
+    fn a_shared_body_reads_as_a_private_one() {
+        let octets: Vec<u8> = (0..700u32).map(|i| (i * 7) as u8).collect();
+        let shared: Vec<AtomicU8> = octets.iter().map(|octet| AtomicU8::new(*octet)).collect();
+        for cuts in [vec![], vec![1], vec![0, 3, 300], vec![100, 100, 101, 699]] {
+            let ends = cuts.iter().copied().chain([700]);
+            let starts = [0].into_iter().chain(cuts.iter().copied());
+            let pieces: Vec<&[AtomicU8]> = starts.zip(ends).map(|(start, end)| &shared[start..end]).collect();
+            for (skip, len) in [(0, 700), (1, 699), (99, 2), (100, 1), (300, 0), (250, 301), (700, 0)] {
+                let (body, expected) = (Body::from_shared(&pieces, skip, len), &octets[skip..skip + len]);
+                assert_eq!((body.len(), body.is_empty()), (len, len == 0));
+                assert_eq!(body.octets().collect::<Vec<_>>(), expected, "{cuts:?} {skip} {len}");
+                assert!(body.pieces().all(|piece| !piece.is_empty()));
+                assert_eq!(body.add_to(Sum::ZERO).fold(), Sum::of(expected).fold());
+                for (start, part) in [(0, len), (len / 2, len / 3), (len, 0)] {
+                    let (part, expected) = (body.part(start, part), &expected[start..start + part]);
+                    assert_eq!(part.octets().collect::<Vec<_>>(), expected, "{cuts:?} {skip} {len} {start}");
+                    assert_eq!(part.add_to(Sum::ZERO).fold(), Sum::of(expected).fold());
+                }
+            }
+        }
     }
 }

@@ -25,5 +25,5 @@ pub use burst::{BURST_MAX, Burst, BurstMemory};
 pub use counters::{Counter, PortCounters};
 pub use device::{Capabilities, Poller, RxError, RxQueue, TxQueue, TxReport, Wake};
 pub use drop_reason::DropReason;
-pub use frame::{Body, Frame, HEAD_MAX, HEADROOM, Tags};
+pub use frame::{Body, Frame, HEAD_MAX, HEADROOM, Piece, Tags};
 pub use snapshot::{Port, PortId, PortState, Snapshot, Switch, SwitchId, VlanPolicy};

@@ -134,7 +134,7 @@ impl TxQueue for MemoryTx {
             let frame = &frames[usize::from(*pick)];
             let mut octets = Vec::with_capacity(frame.wire_len());
             octets.extend_from_slice(frame.head());
-            frame.body().pieces().for_each(|piece| octets.extend_from_slice(piece));
+            octets.extend(frame.body().octets());
             let length = octets.len() as u64;
             let out = MemoryFrame { octets, offload: frame.wire_offload(), tag: None };
             let sent = if self.0.lossy {

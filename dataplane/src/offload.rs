@@ -135,7 +135,7 @@ pub fn finish_checksum(frame: &mut Frame<'_>) {
         debug_assert!(false, "the offload of the frame was not checked");
         return;
     }
-    let sum = body.pieces().fold(Sum::of(&octets[start..]), Sum::add);
+    let sum = body.add_to(Sum::of(&octets[start..]));
     octets[field..field + 2].copy_from_slice(&sum.nonzero_checksum().to_be_bytes());
     offload.flags &= !virtio_net::FLAG_NEEDS_CSUM;
     (offload.csum_start, offload.csum_offset) = (0, 0);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn whole(frame: &Frame<'_>) -> Vec<u8> {
-        frame.head().iter().chain(frame.body().pieces().flatten()).copied().collect()
+        frame.head().iter().copied().chain(frame.body().octets()).collect()
     }
 
     fn with_frame<R>(octets: &[u8], offload: Offload, f: impl FnOnce(&mut Frame<'_>) -> R) -> R {

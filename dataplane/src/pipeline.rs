@@ -18,7 +18,7 @@ use wire::{MacAddr, Tag, Tpid, ethernet};
 
 use crate::burst::{BURST_MAX, Burst, BurstMemory};
 use crate::counters::PortCounters;
-use crate::device::{Capabilities, TxQueue, TxReport};
+use crate::device::{TxQueue, TxReport};
 use crate::drop_reason::DropReason;
 use crate::events::EventQueue;
 use crate::fdb::{EntryKind, Learned, Learner, Place};
@@ -48,7 +48,6 @@ pub struct Pipeline {
 
 struct TxSlot {
     queue: Box<dyn TxQueue>,
-    capabilities: Capabilities,
     /// Frames that are to leave here.
     picks: ArrayVec<u8, BURST_MAX>,
     /// The tags each of them leaves with; all [`Tags::NONE`] between bursts.
@@ -105,9 +104,8 @@ impl Pipeline {
             // A burst touches a port once at most, so this never grows while frames flow.
             self.touched.reserve(self.tx.len());
         }
-        let capabilities = queue.capabilities();
         self.tx[port.index()]
-            .replace(TxSlot { queue, capabilities, picks: ArrayVec::new(), tags: [Tags::NONE; BURST_MAX], plain: true })
+            .replace(TxSlot { queue, picks: ArrayVec::new(), tags: [Tags::NONE; BURST_MAX], plain: true })
             .map(|slot| slot.queue)
     }
 
@@ -325,11 +323,12 @@ impl TxSlot {
     /// Writes the tags of each frame and does what the device cannot do, then transmits.
     fn finish_and_transmit(&mut self, frames: &mut [Frame<'_>], segments: &mut BurstMemory, counters: &PortCounters) {
         let report = TxReport::new(counters);
+        let capabilities = self.queue.capabilities();
         let mut ready: ArrayVec<u8, BURST_MAX> = ArrayVec::new_const();
         for (i, tags) in self.picks.iter().zip(&self.tags) {
             let frame = &mut frames[usize::from(*i)];
             frame.set_wire_tags(tags);
-            if self.capabilities.cover(&frame.offload()) {
+            if capabilities.cover(&frame.offload()) {
                 ready.push(*i);
             } else if !frame.offload().is_gso() {
                 offload::finish_checksum(frame);

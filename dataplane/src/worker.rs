@@ -244,6 +244,15 @@ impl Worker {
         (worker, WorkerHandle { shared, updates: update_sender, retired: retired_receiver, waker })
     }
 
+    /// Tells the queues that signal only when asked that this worker is going to sleep. `false` when frames wait.
+    fn prepare_sleep(&mut self) -> bool {
+        let mut sleep = true;
+        for entry in self.rx.iter_mut().filter(|entry| entry.cheap && !entry.gone) {
+            sleep &= entry.queue.prepare_sleep();
+        }
+        sleep
+    }
+
     /// Polls until [`WorkerHandle::stop`], or until the handle is dropped and nothing is left to do.
     pub fn run(mut self) {
         let mut woke = self.clock.now();
@@ -263,8 +272,11 @@ impl Worker {
                 Polling::Adaptive { spin } => spin.as_nanos() as Nanos,
             };
             let anything_ready = self.rx.iter().any(|entry| (entry.ready || entry.unwatched) && !entry.gone);
-            if anything_ready || frames > 0 || now.saturating_sub(last_work) < spin {
-                self.look_for_ready(Some(Duration::ZERO));
+            if anything_ready || frames > 0 || now.saturating_sub(last_work) < spin || !self.prepare_sleep() {
+                // Queues that are cheap to poll are asked anyway; a system call would cost more than they do.
+                if self.rx.iter().any(|entry| !entry.cheap) {
+                    self.look_for_ready(Some(Duration::ZERO));
+                }
                 continue;
             }
             self.shared.stats.awake_nanos.add(now.saturating_sub(woke));

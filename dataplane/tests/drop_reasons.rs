@@ -70,7 +70,7 @@ fn provoke(reason: DropReason, lab: &mut Lab) {
     // Station 2 is at port 1.
     lab.send(1, &frame(MacAddr::BROADCAST, mac(2)));
     match reason {
-        DropReason::RxRingFull | DropReason::RxTruncated => run_losing(lab, reason),
+        DropReason::RxRingFull | DropReason::RxTruncated | DropReason::RxBadDescriptor => run_losing(lab, reason),
         DropReason::RxBadOffload => {
             let offload = Offload { flags: virtio_net::FLAG_NEEDS_CSUM, csum_start: 300, csum_offset: 6, ..Offload::NONE };
             lab.send_frame(0, MemoryFrame { octets: to_known, offload, tag: None });
@@ -153,7 +153,7 @@ fn provoke(reason: DropReason, lab: &mut Lab) {
             lab.send(0, &to_known);
             lab.send(0, &to_known);
         }
-        DropReason::TxLinkDown | DropReason::TxRejected => {
+        DropReason::TxLinkDown | DropReason::TxRejected | DropReason::TxBadDescriptor | DropReason::TxBufferTooSmall => {
             lab.pipeline.attach(PortId(1), Box::new(Refusing(reason)));
             lab.send(0, &to_known);
         }

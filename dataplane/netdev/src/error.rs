@@ -53,6 +53,16 @@ pub enum Error {
         /// Which option, and what to do.
         why: String,
     },
+    /// The socket of a vhost-user port cannot be made.
+    #[error("vhost-user socket \"{path}\": {call}: {}", Cause(source))]
+    Socket {
+        /// Its path.
+        path: String,
+        /// What was tried.
+        call: &'static str,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// A system call failed.
     #[error("interface \"{interface}\": {call}: {}{}", Cause(source), Remedy(remedy))]
     System {

@@ -10,6 +10,7 @@
 //!
 //! - [`tap`]: TAP devices that this process creates; the host or a container has the netdev.
 //! - [`packet`]: AF_PACKET sockets on Ethernet interfaces that exist.
+//! - [`vhost_user`]: the rings of a VM.
 //! - [`link`]: what interfaces there are, and changes of them.
 //! - [`netns`]: work in another network namespace.
 //! - [`poller`], [`clock`]: what a worker needs from the operating system.
@@ -38,3 +39,4 @@ pub use packet::PacketOptions;
 pub use poller::MioPoller;
 pub use stable_mac::stable_mac;
 pub use tap::TapOptions;
+pub use vhost_user::VhostUserOptions;

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use arrayvec::ArrayVec;
 use dataplane::burst::{FRAME_MAX, Received};
-use dataplane::frame::Frame;
+use dataplane::frame::{Frame, Piece};
 use rustix::io::Errno;
 use wire::Offload;
 
@@ -49,6 +49,21 @@ pub(crate) fn read_frame<const VNET: bool>(fd: BorrowedFd<'_>, memory: &mut [u8]
     Ok(Some((start, Received { len: read - start, offload, tag: None })))
 }
 
+/// A piece of a body for the kernel to read. The octets of a shared one must not be looked at through it.
+#[inline]
+pub(crate) fn io_slice(piece: Piece<'_>) -> IoSlice<'_> {
+    match piece {
+        Piece::Private(octets) => IoSlice::new(octets),
+        Piece::Shared(octets) => {
+            let iovec = libc::iovec { iov_base: octets.as_ptr().cast_mut().cast(), iov_len: octets.len() };
+            // SAFETY: an `IoSlice` has the ABI of an `iovec`, which the standard library guarantees, and this one lies in
+            // memory that lives as long as the result. It is given to the kernel only, which copies from the memory
+            // whoever writes it; no reference to plain octets is made.
+            unsafe { std::mem::transmute::<libc::iovec, IoSlice<'_>>(iovec) }
+        }
+    }
+}
+
 /// The parts of a frame as they are sent, behind `header` (which may be empty). `None` when there are too many.
 #[inline]
 pub(crate) fn parts<'f>(header: &'f [u8], frame: &'f Frame<'_>) -> Option<ArrayVec<IoSlice<'f>, { PIECES_MAX + 2 }>> {
@@ -58,7 +73,7 @@ pub(crate) fn parts<'f>(header: &'f [u8], frame: &'f Frame<'_>) -> Option<ArrayV
     }
     parts.push(IoSlice::new(frame.head()));
     for piece in frame.body().pieces() {
-        parts.try_push(IoSlice::new(piece)).ok()?;
+        parts.try_push(io_slice(piece)).ok()?;
     }
     Some(parts)
 }

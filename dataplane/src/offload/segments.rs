@@ -185,7 +185,7 @@ impl<'a> Segments<'a> {
         self.head[field..field + 2].fill(0);
         let transport_len = self.header_len - self.transport + payload_len;
         let sum = self.pseudo.add_word(transport_len as u16).add(&self.head[self.transport..head_end]);
-        let sum = body.pieces().fold(sum, Sum::add);
+        let sum = body.add_to(sum);
         // For UDP 0 means that there is no checksum; for TCP it is the same number as 0xffff.
         let checksum = if self.is_tcp { sum.checksum() } else { sum.nonzero_checksum() };
         self.head[field..field + 2].copy_from_slice(&checksum.to_be_bytes());

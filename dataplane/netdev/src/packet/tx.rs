@@ -12,6 +12,8 @@ use rustix::io::Errno;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 use wire::Offload;
 
+use crate::vectored::io_slice;
+
 /// Frames of one call.
 const BATCH: usize = BURST_MAX;
 /// Pieces of memory of one call: header, head and body of each frame, and more of some.
@@ -56,9 +58,10 @@ impl PacketTx {
             let own = [&header[..header_len], frame.head()];
             let fits = own
                 .into_iter()
-                .chain(frame.body().pieces())
+                .map(IoSlice::new)
+                .chain(frame.body().pieces().map(io_slice))
                 .filter(|piece| !piece.is_empty())
-                .all(|piece| pieces.try_push(IoSlice::new(piece)).is_ok());
+                .all(|piece| pieces.try_push(piece).is_ok());
             if !fits {
                 pieces.truncate(start);
                 break;
@@ -66,7 +69,7 @@ impl PacketTx {
             ends.push(pieces.len());
         }
         if ends.is_empty() {
-            // One frame of more pieces than a call takes. No device makes such bodies.
+            // One frame of more pieces than a call takes. Only a VM could make such a body; no driver does.
             report.dropped(DropReason::TxRejected, 1);
             return 1;
         }

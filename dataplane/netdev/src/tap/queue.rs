@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 use dataplane::burst::Burst;
 use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport};
 use dataplane::drop_reason::DropReason;
-use dataplane::frame::Frame;
+use dataplane::frame::{Frame, Piece};
 use rustix::io::Errno;
 use wire::Offload;
 
@@ -71,14 +71,17 @@ impl<const VNET: bool> TapTx<VNET> {
     fn write(&self, frame: &Frame<'_>) -> Result<(), Errno> {
         let header = frame.wire_offload().to_bytes();
         let header = if VNET { &header[..Offload::LEN] } else { &[] };
-        if header.len() + frame.wire_len() > COPY_MAX {
+        let private = frame.body().pieces().all(|piece| matches!(piece, Piece::Private(_)));
+        if header.len() + frame.wire_len() > COPY_MAX || !private {
             let Some(parts) = parts(header, frame) else { return Err(Errno::MSGSIZE) };
             return retry(|| rustix::io::writev(&self.fd, &parts));
         }
         let mut octets: ArrayVec<u8, COPY_MAX> = ArrayVec::new_const();
-        for part in [header, frame.head()].into_iter().chain(frame.body().pieces()) {
-            // The sum of the lengths was looked at above.
-            octets.try_extend_from_slice(part).map_err(|_| Errno::MSGSIZE)?;
+        for part in [header, frame.head()].map(Piece::Private).into_iter().chain(frame.body().pieces()) {
+            // The sum of the lengths was looked at above, and that no piece is shared.
+            if let Piece::Private(part) = part {
+                octets.try_extend_from_slice(part).map_err(|_| Errno::MSGSIZE)?;
+            }
         }
         retry(|| rustix::io::write(&self.fd, &octets))
     }

@@ -230,7 +230,7 @@ impl Receiver {
         for frame in burst.frames() {
             self.frames.push(Got {
                 head: frame.head().to_vec(),
-                body: frame.body().pieces().flatten().copied().collect(),
+                body: frame.body().octets().collect(),
                 offload: frame.offload(),
                 tag: frame.tags().first().copied(),
             });
