@@ -7,6 +7,8 @@
 //! them to transmit queues that only count. Only [`measured`] is counted, twice with different numbers of turns; the
 //! difference leaves out what happens once. The case `receive` is the filling alone, to be taken off the others.
 
+mod vhost_user;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hint::black_box;
@@ -22,6 +24,7 @@ use dataplane::pipeline::Pipeline;
 use dataplane::snapshot::{Admit, PortState, PriorityTags};
 use dataplane::{BURST_MAX, Burst, BurstMemory, DropReason, Frame, Port, PortCounters, PortId, Snapshot, Switch, SwitchId, VlanPolicy};
 use serde::{Deserialize, Serialize};
+use vhost_user::VirtualMachines;
 use wire::{MacAddr, Offload, VlanId, VlanSet};
 
 /// Octets of a frame without FCS.
@@ -49,6 +52,8 @@ pub enum Work {
     Vlan,
     /// Known station, from parse to transmit queue
     Pipeline,
+    /// The same between the rings of two VMs, with all that the ports do
+    VhostUser,
 }
 
 /// Whether frames of a burst have addresses in common.
@@ -80,6 +85,10 @@ impl Case {
         let mut cases = Vec::new();
         for work in Work::value_variants() {
             for burst in [1, 8, 32] {
+                // A ring is filled long before it is read, so its bursts are full.
+                if *work == Work::VhostUser && burst != BURST_MAX {
+                    continue;
+                }
                 for flows in Flows::value_variants() {
                     cases.push(Case { work: *work, burst, flows: *flows });
                 }
@@ -90,7 +99,7 @@ impl Case {
 
     /// The filling of the same bursts, which is to be taken off; `None` where nothing is filled.
     pub fn filling(self) -> Option<Case> {
-        (!matches!(self.work, Work::Receive | Work::FdbHit)).then_some(Case { work: Work::Receive, ..self })
+        (!matches!(self.work, Work::Receive | Work::FdbHit | Work::VhostUser)).then_some(Case { work: Work::Receive, ..self })
     }
 }
 
@@ -113,7 +122,7 @@ impl FromStr for Case {
     }
 }
 
-/// A case with everything it needs, addresses learned.
+/// A case with everything it needs, addresses learned. [`Workload::prepare`] comes before the turns.
 pub struct Workload {
     case: Case,
     queue: Replay,
@@ -123,11 +132,19 @@ pub struct Workload {
     fdb: Arc<Fdb>,
     addresses: Vec<(u64, u64)>,
     at: usize,
+    vhost_user: Option<(VirtualMachines, Box<dyn RxQueue>)>,
 }
 
 impl Workload {
+    /// Turns at most between two calls of [`Workload::prepare`].
+    pub const TURNS_MAX: u64 = vhost_user::RING as u64 / BURST_MAX as u64;
+
     /// Makes the switch of the case and lets it learn the stations.
-    pub fn new(case: Case) -> Workload {
+    ///
+    /// # Errors
+    ///
+    /// What cannot be opened.
+    pub fn new(case: Case) -> Result<Workload, String> {
         let ports: &[fn() -> VlanPolicy] = match case.work {
             Work::Vlan => &[access, trunk],
             Work::Flood => &[open, open, open, open, open],
@@ -159,9 +176,16 @@ impl Workload {
             Work::Flood => frame(MacAddr::BROADCAST, *from),
             _ => frame(*to, *from),
         });
-        let queue = Replay { frames: frames.collect(), next: 0, burst: case.burst };
+        let frames: Vec<_> = frames.collect();
+        let mut vhost_user = None;
+        if case.work == Work::VhostUser {
+            let (machines, queues) = VirtualMachines::new(frames.clone())?;
+            pipeline.attach(PortId(1), queues.tx);
+            vhost_user = Some((machines, queues.rx));
+        }
+        let queue = Replay { frames, next: 0, burst: case.burst };
         let addresses = stations.iter().map(|(to, from)| (to.to_u64(), from.to_u64())).collect();
-        Workload { case, queue, memory: BurstMemory::new(), pipeline, snapshot, fdb, addresses, at: 0 }
+        Ok(Workload { case, queue, memory: BurstMemory::new(), pipeline, snapshot, fdb, addresses, at: 0, vhost_user })
     }
 
     /// One burst.
@@ -171,12 +195,26 @@ impl Workload {
             return self.fdb_turn();
         }
         let mut burst = self.memory.burst();
+        if let Some((_, rx)) = &mut self.vhost_user {
+            // It fails for a link that is down, which the check finds.
+            let _ = rx.receive(&mut burst);
+            self.pipeline.run(&self.snapshot, FROM, &mut burst, 1);
+            drop(burst);
+            return rx.release();
+        }
         // It cannot fail.
         let _ = self.queue.receive(&mut burst);
         if self.case.work == Work::Receive {
             black_box(burst.frames());
         } else {
             self.pipeline.run(&self.snapshot, FROM, &mut burst, 1);
+        }
+    }
+
+    /// Prepares the next `turns` turns, which is not counted. At most [`Workload::TURNS_MAX`].
+    pub fn prepare(&mut self, turns: u64) {
+        if let Some((machines, _)) = &mut self.vhost_user {
+            machines.refill(turns * self.case.burst as u64);
         }
     }
 
@@ -195,7 +233,7 @@ impl Workload {
     /// # Errors
     ///
     /// What is otherwise.
-    pub fn check(&self, turns: u64) -> Result<(), String> {
+    pub fn check(&mut self, turns: u64) -> Result<(), String> {
         let frames = turns * self.case.burst as u64;
         let len = FRAME_LEN as u64;
         let (mut sent, mut octets, mut dropped) = (0, 0, 0);
@@ -209,10 +247,16 @@ impl Workload {
             Work::Parse => (0, 0, frames),
             Work::Flood => (4 * frames, 4 * frames * len, 0),
             Work::Vlan => (frames, frames * (len + 4), 0),
-            Work::Pipeline => (frames, frames * len, 0),
+            Work::Pipeline | Work::VhostUser => (frames, frames * len, 0),
         };
         if (sent, octets, dropped) != expected {
             return Err(format!("{}: sent, octets, dropped: {:?}, expected {expected:?}", self.case, (sent, octets, dropped)));
+        }
+        if let Some((machines, _)) = &mut self.vhost_user {
+            machines.refill(0);
+            if machines.received != frames {
+                return Err(format!("{}: the VM received {} frames, expected {frames}", self.case, machines.received));
+            }
         }
         if self.case.work == Work::FdbHit {
             let is_known = |mac, port| {
@@ -382,7 +426,8 @@ mod tests {
     #[test]
     fn each_case_does_what_its_name_says() {
         for case in Case::all() {
-            let mut workload = Workload::new(case);
+            let mut workload = Workload::new(case).unwrap();
+            workload.prepare(40);
             measured(&mut workload, 40);
             assert_eq!(workload.check(40), Ok(()));
             assert_eq!(case.to_string().parse(), Ok(case));
@@ -394,7 +439,7 @@ mod tests {
 
     #[test]
     fn the_addresses_of_a_burst_differ_when_flows_are_many() {
-        let mut workload = Workload::new(Case::TARGET);
+        let mut workload = Workload::new(Case::TARGET).unwrap();
         let mut burst = workload.memory.burst();
         workload.queue.receive(&mut burst).unwrap();
         let mut addresses: Vec<_> = burst.frames().iter().map(|frame| (frame.destination().0, frame.source().0)).collect();

@@ -183,7 +183,7 @@ pub fn is_same_port(name: &str, old: &PortConfig, new: &PortConfig) -> bool {
 
 fn device_plan(old: &PortConfig, new: &PortConfig) -> DevicePlan {
     let makes_netdev = matches!(new.kind, PortKind::Tap | PortKind::Host);
-    let other_socket = old.socket != new.socket || old.socket_mode != new.socket_mode || old.socket_group != new.socket_group;
+    let other_socket = old.socket_path != new.socket_path || old.socket_mode != new.socket_mode || old.socket_group != new.socket_group;
     if other_socket
         || old.offload != new.offload
         || old.queues != new.queues

@@ -96,6 +96,19 @@ impl<'a> Piece<'a> {
         self.len() == 0
     }
 
+    /// The octets before `at`, and the others.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    #[inline]
+    pub fn split_at(&self, at: usize) -> (Piece<'a>, Piece<'a>) {
+        match self {
+            Piece::Private(octets) => (Piece::Private(&octets[..at]), Piece::Private(&octets[at..])),
+            Piece::Shared(octets) => (Piece::Shared(&octets[..at]), Piece::Shared(&octets[at..])),
+        }
+    }
+
     /// Copies the octets.
     ///
     /// # Panics

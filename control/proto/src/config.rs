@@ -102,7 +102,7 @@ pub struct PortConfig {
     pub interface: Option<String>,
     /// `vhost-user`: absolute path of the socket (required).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub socket: Option<String>,
+    pub socket_path: Option<String>,
     /// `vhost-user`: whether the daemon makes the socket, or connects to that of the VM's VMM.
     #[serde(default, skip_serializing_if = "is_default")]
     pub socket_mode: SocketMode,
@@ -200,7 +200,7 @@ impl PortConfig {
             switch: switch.into(),
             kind: PortKind::Tap,
             interface: None,
-            socket: None,
+            socket_path: None,
             socket_mode: SocketMode::Server,
             socket_group: None,
             peer: None,

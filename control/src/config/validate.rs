@@ -218,7 +218,7 @@ impl Port<'_, '_> {
         let kind = kind_name(port.kind);
         if port.kind != PortKind::VhostUser {
             let set = [
-                ("socket", port.socket.is_some()),
+                ("socket_path", port.socket_path.is_some()),
                 ("socket_mode", port.socket_mode != SocketMode::default()),
                 ("socket_group", port.socket_group.is_some()),
             ];
@@ -227,14 +227,14 @@ impl Port<'_, '_> {
             }
             return;
         }
-        match &port.socket {
+        match &port.socket_path {
             None => self.problems.push(
-                Problem::new(Subject::Port(self.name.to_owned()), "a vhost-user port needs `socket`")
-                    .help("the path of a Unix socket, such as socket = \"/run/vswitch/vm1.sock\""),
+                Problem::new(Subject::Port(self.name.to_owned()), "a vhost-user port needs `socket_path`")
+                    .help("the path of a Unix socket, such as socket_path = \"/run/vswitch/vm1.sock\""),
             ),
             Some(path) if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') || path.len() > SOCKET_PATH_MAX => {
                 let help = format!("an absolute path of at most {SOCKET_PATH_MAX} octets");
-                self.wrong("socket", format!("{path:?} is not the path of a socket"), &help);
+                self.wrong("socket_path", format!("{path:?} is not the path of a socket"), &help);
             }
             Some(_) => {}
         }
@@ -360,7 +360,7 @@ pub fn netdev_of(name: &str, port: &PortConfig) -> Option<(Option<String>, Strin
 
 /// The path of the socket of a `vhost-user` port.
 pub fn socket_of(port: &PortConfig) -> Option<&str> {
-    port.socket.as_deref().filter(|_| port.kind == PortKind::VhostUser)
+    port.socket_path.as_deref().filter(|_| port.kind == PortKind::VhostUser)
 }
 
 fn sockets(config: &Config, problems: &mut Vec<Problem>) {
@@ -371,8 +371,9 @@ fn sockets(config: &Config, problems: &mut Vec<Problem>) {
         {
             let message = format!("socket {socket:?} belongs to port {other:?} already");
             let related = Subject::Port(other.to_owned());
-            problems
-                .push(Problem::new(Subject::Port(name.clone()), message).at("socket").help("each VM's NIC has a socket").related(related));
+            problems.push(
+                Problem::new(Subject::Port(name.clone()), message).at("socket_path").help("each VM's NIC has a socket").related(related),
+            );
         }
     }
 }

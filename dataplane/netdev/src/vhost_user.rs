@@ -10,6 +10,7 @@
 //! - `ring`: the split virtqueue.
 //! - `slot`, `lock`: how a ring comes to a worker and away from it.
 //! - `rx`, `tx`, `wakeup`: the queues.
+//! - [`frontend`]: the other side, for traffic generators and tests.
 //!
 //! [`frontend`] is the other side, a driver in this process, for traffic generators and tests.
 //!

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::device::{RxQueue, TxQueue, TxReport};
 use dataplane::{BurstMemory, PortCounters};
-use netdev::vhost_user::Mode;
-use netdev::vhost_user::frontend::{Frontend, FrontendOptions, OpenedFrontend, features};
+use netdev::vhost_user::frontend::{Frontend, FrontendOptions, Mode, OpenedFrontend, features};
 use wire::Offload;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -97,12 +96,7 @@ fn pass(tx: &mut dyn TxQueue, rx: &mut dyn RxQueue, lengths: &[usize], offload: 
                 let mut burst = receiver.burst();
                 rx.receive(&mut burst).expect("receive");
                 for frame in burst.frames() {
-                    let mut got = frame.head().to_vec();
-                    for piece in frame.body().pieces() {
-                        let at = got.len();
-                        got.resize(at + piece.len(), 0);
-                        piece.copy_to(&mut got[at..]);
-                    }
+                    let got = [frame.head(), &frame.body().octets().collect::<Vec<_>>()].concat();
                     if got == octets {
                         break 'sent;
                     }
@@ -145,11 +139,11 @@ fn a_restart_of_testpmd_keeps_the_rings() {
     if !has_testpmd("a_restart_of_testpmd_keeps_the_rings") {
         return;
     }
-    for mode in [Mode::Server, Mode::Client] {
+    for mode in [Mode::Client, Mode::Server] {
         let directory = tempfile::tempdir().unwrap();
-        let start = || Testpmd::start(directory.path(), mode == Mode::Client, 1);
+        let start = || Testpmd::start(directory.path(), mode == Mode::Server, 1);
         let opened = std::thread::scope(|scope| {
-            // A frontend that makes the socket waits for its backend.
+            // A server waits for its backend.
             let threads = ["a.sock", "b.sock"].map(|name| {
                 let path = directory.path().join(name);
                 scope.spawn(move || open(&path, |options| options.mode = mode))
@@ -161,7 +155,7 @@ fn a_restart_of_testpmd_keeps_the_rings() {
         pass(&mut *a.tx[0], &mut *b.rx[0], &[60; 300], Offload::NONE);
         drop(testpmd);
         assert!(!a.frontend.is_connected() && !b.frontend.is_connected());
-        if mode == Mode::Server {
+        if mode == Mode::Client {
             // Left over by one that was killed; testpmd does not replace them.
             ["a.sock", "b.sock"].iter().for_each(|name| std::fs::remove_file(directory.path().join(name)).unwrap());
         }
@@ -199,7 +193,7 @@ fn a_backend_that_is_not_there_or_does_not_answer_is_an_error_in_time() {
     assert_eq!(text(&options), format!("vhost-user socket \"{}\": connect: No such file or directory (os error 2)", path.display()));
     let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     assert_eq!(text(&options), format!("vhost-user socket \"{}\": negotiate: the backend does not answer", path.display()));
-    options.mode = Mode::Client;
+    options.mode = Mode::Server;
     assert!(text(&options).contains("listen: "), "somebody else's socket is left alone");
     options.path = directory.path().join("other.sock");
     assert!(text(&options).contains("wait for the backend: "));

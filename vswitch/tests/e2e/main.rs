@@ -10,4 +10,5 @@ mod daemon;
 mod devices;
 mod forwarding;
 mod lab;
+mod vhost_user;
 mod vlans;

@@ -40,8 +40,6 @@ use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use vmm_sys_util::eventfd::EventFd;
 use wire::Offload;
 
-use super::Mode;
-
 use self::memory::SharedMemory;
 use self::ring::{DriverRing, Layout};
 use self::rx::{Buffers, FrontendRx};
@@ -66,13 +64,21 @@ pub mod features {
     pub const ALL: u64 = VERSION_1 | MRG_RXBUF | MQ | OFFLOADS | EVENT_IDX | INDIRECT_DESC | PROTOCOL_FEATURES;
 }
 
+/// Who makes the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The backend does; the frontend connects to it.
+    Client,
+    /// The frontend does, and waits for the backend. A socket left over is replaced; the new one is removed at the end.
+    Server,
+}
+
 /// How to open a frontend.
 #[derive(Clone, Debug)]
 pub struct FrontendOptions {
     /// The socket.
     pub path: PathBuf,
-    /// What the *backend* does: make the socket ([`Mode::Server`]), so that the frontend connects, or the other way round. The
-    /// frontend replaces a socket that nobody listens on, and removes its own at the end.
+    /// Who makes it.
     pub mode: Mode,
     /// Queue pairs, 1 to 128.
     pub queues: u16,
@@ -91,7 +97,7 @@ impl FrontendOptions {
     pub fn new(path: impl Into<PathBuf>) -> FrontendOptions {
         FrontendOptions {
             path: path.into(),
-            mode: Mode::Server,
+            mode: Mode::Client,
             queues: 1,
             queue_size: 256,
             features: features::ALL,
@@ -168,8 +174,8 @@ impl Frontend {
         }
         let deadline = Instant::now() + options.timeout;
         let listener = match options.mode {
-            Mode::Server => None,
-            Mode::Client => Some(listen(&options.path).map_err(|error| fail("listen", error.to_string()))?),
+            Mode::Client => None,
+            Mode::Server => Some(listen(&options.path).map_err(|error| fail("listen", error.to_string()))?),
         };
         let (protocol, stream) = connect(&options, listener.as_ref(), deadline)?;
         let features = within(&stream, deadline, || negotiate(&protocol, &options)).map_err(|why| fail("negotiate", why))?;

@@ -182,10 +182,10 @@ pub(crate) struct AddPort {
     #[command(flatten)]
     pub(crate) kind: Kind,
     /// The daemon makes the socket of --vhost-user, and the VMM connects (the default)
-    #[arg(long, requires = "vhost_user", conflicts_with_all = ["client", "socket_mode"], help_heading = "Device")]
+    #[arg(long, conflicts_with_all = ["client", "socket_mode"], help_heading = "Device")]
     pub(crate) server: bool,
     /// The VMM makes the socket of --vhost-user, and the daemon connects
-    #[arg(long, requires = "vhost_user", conflicts_with = "socket_mode", help_heading = "Device")]
+    #[arg(long, conflicts_with = "socket_mode", help_heading = "Device")]
     pub(crate) client: bool,
     #[command(flatten)]
     pub(crate) settings: PortSettings,
@@ -245,7 +245,7 @@ impl PortSettings {
         "priority_tags",
         "netns",
         "interface",
-        "socket",
+        "socket_path",
         "socket_mode",
         "socket_group",
         "mtu",
@@ -306,7 +306,7 @@ pub(crate) struct PortSettings {
     pub(crate) interface: Option<String>,
     /// vhost-user: path of the socket
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Device")]
-    pub(crate) socket: Option<String>,
+    pub(crate) socket_path: Option<String>,
     /// vhost-user: who makes the socket, the daemon (server) or the VMM (client) [default: server]
     #[arg(long, value_name = "WHO", value_parser = ["server", "client"], help_heading = "Device")]
     pub(crate) socket_mode: Option<String>,

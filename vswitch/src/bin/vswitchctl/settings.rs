@@ -67,7 +67,7 @@ impl PortSettings {
         put(&mut map, "priority_tags", self.priority_tags.as_ref());
         put(&mut map, "netns", self.netns.as_ref());
         put(&mut map, "interface", self.interface.as_ref());
-        put(&mut map, "socket", self.socket.as_ref());
+        put(&mut map, "socket_path", self.socket_path.as_ref());
         put(&mut map, "socket_mode", self.socket_mode.as_ref());
         put(&mut map, "socket_group", self.socket_group.as_ref());
         put(&mut map, "mtu", self.mtu.as_ref());
@@ -97,7 +97,7 @@ impl Kind {
                 PortKind::Nic
             }
             Kind { vhost_user: Some(path), .. } => {
-                put(map, "socket", Some(path));
+                put(map, "socket_path", Some(path));
                 PortKind::VhostUser
             }
             Kind { patch: Some(peer), .. } => {
@@ -118,8 +118,11 @@ impl AddPort {
         if self.kind.nic.is_some() && self.settings.interface.is_some() {
             return Err("--nic names the interface already; leave --interface out".into());
         }
-        if self.kind.vhost_user.is_some() && self.settings.socket.is_some() {
-            return Err("--vhost-user names the socket already; leave --socket out".into());
+        if self.kind.vhost_user.is_some() && self.settings.socket_path.is_some() {
+            return Err("--vhost-user names the socket already; leave --socket-path out".into());
+        }
+        if self.kind.vhost_user.is_none() && (self.server || self.client) {
+            return Err("--server and --client are for --vhost-user".into());
         }
         let mut map = self.settings.map();
         put(&mut map, "socket_mode", self.client.then_some(&SocketMode::Client));
@@ -182,7 +185,7 @@ mod tests {
             k.sort();
             k
         });
-        let values = "--native 5 --native-tagged --priority-tags always --netns n --interface i --mtu 9000 --mac 02:00:00:00:00:01 \
+        let values = "--native 5 --native-tagged --priority-tags always --netns n --interface i --socket-path /s --socket-mode client --socket-group g --mtu 9000 --mac 02:00:00:00:00:01 \
             --queues 2 --offload off --ring-size 4MiB --tx-queue qdisc --learning off --learn-limit 7 --sticky on --flood off \
             --mcast-flood off --bcast-flood off --hairpin on --isolated on --enabled off";
         let mut set: Vec<String> = Vec::new();
@@ -224,7 +227,7 @@ mod tests {
         for (words, mode) in [("", SocketMode::Server), (" --server", SocketMode::Server), (" --client", SocketMode::Client)] {
             let port = add_port(&format!("lan p --vhost-user /run/p.sock --queues 2{words}")).unwrap();
             assert_eq!(
-                (port.kind, port.socket.as_deref(), port.socket_mode, port.queues),
+                (port.kind, port.socket_path.as_deref(), port.socket_mode, port.queues),
                 (PortKind::VhostUser, Some("/run/p.sock"), mode, 2)
             );
         }
@@ -239,7 +242,7 @@ mod tests {
             "lan p --tap --client",
             "lan p --vhost-user /run/p.sock --server --client",
             "lan p --vhost-user /run/p.sock --client --socket-mode server",
-            "lan p --vhost-user /run/p.sock --socket /run/q.sock",
+            "lan p --vhost-user /run/p.sock --socket-path /run/q.sock",
             "lan p --tap --access 10 --trunk 20",
             "lan p --tap --access 10 --native 20",
             "lan p --tap --qinq 10 --accept-tagged own",

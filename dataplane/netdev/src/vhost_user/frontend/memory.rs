@@ -2,18 +2,16 @@
 //!
 //! Nothing in it is ever lent out as a reference; octets are copied in and out, words of the rings are atomics.
 
+use dataplane::frame::Piece;
 use std::ffi::c_int;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 
-use dataplane::frame::Piece;
 use rustix::fs::{MemfdFlags, memfd_create};
 use vm_memory::FileOffset;
 use vm_memory::mmap::MmapRegion;
-
-use crate::vhost_user::memory::{Octets, copy_between, copy_from, copy_to};
 
 /// One mapping of one memfd. Offsets count from its first octet.
 pub(super) struct SharedMemory {
@@ -80,33 +78,34 @@ impl SharedMemory {
         unsafe { AtomicU64::from_ptr(at.cast()) }
     }
 
-    /// `len` octets at `offset`.
-    #[inline]
-    fn octets(&self, offset: usize, len: usize) -> Octets<'_> {
-        let at = self.at(offset, len, 1);
-        // SAFETY: inside the mapping (`at`), which is not null; all access to it is atomic or by the copies of `memory`.
-        unsafe { std::slice::from_raw_parts(at.cast(), len) }
-    }
-
     /// Copies `octets` to `offset`.
     #[inline]
     pub(super) fn write(&self, offset: usize, octets: &[u8]) {
-        copy_to(octets, self.octets(offset, octets.len()));
+        let to = self.at(offset, octets.len(), 1);
+        // SAFETY: both are valid for the length; our slice is not in the mapping, as no reference into that exists. The
+        // other process may see any mixture of old and new octets, which is the nature of the interface.
+        unsafe { to.copy_from_nonoverlapping(octets.as_ptr(), octets.len()) }
     }
 
-    /// As [`SharedMemory::write`], for `len` octets from `start` on of a piece of a body.
+    /// Copies a piece of a body to `offset`.
     #[inline]
-    pub(super) fn write_piece(&self, offset: usize, piece: Piece<'_>, start: usize, len: usize) {
+    pub(super) fn write_piece(&self, offset: usize, piece: Piece<'_>) {
         match piece {
-            Piece::Private(octets) => self.write(offset, &octets[start..start + len]),
-            Piece::Shared(octets) => copy_between(&octets[start..start + len], self.octets(offset, len)),
+            Piece::Private(octets) => self.write(offset, octets),
+            Piece::Shared(octets) => {
+                let to = self.at(offset, octets.len(), 1);
+                // SAFETY: both are valid for the length; another VM's memory may change meanwhile, as ours may.
+                unsafe { to.copy_from(octets.as_ptr().cast(), octets.len()) }
+            }
         }
     }
 
     /// Copies from `offset` to all of `octets`.
     #[inline]
     pub(super) fn read(&self, offset: usize, octets: &mut [u8]) {
-        copy_from(self.octets(offset, octets.len()), octets);
+        let from = self.at(offset, octets.len(), 1);
+        // SAFETY: as in `write`.
+        unsafe { octets.as_mut_ptr().copy_from_nonoverlapping(from, octets.len()) }
     }
 }
 

@@ -7,7 +7,6 @@ use dataplane::burst::{Burst, BurstMemory, FRAME_MAX};
 use dataplane::counters::PortCounters;
 use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport};
 use dataplane::drop_reason::DropReason;
-use dataplane::frame::Frame;
 use vmm_sys_util::eventfd::EventFd;
 use wire::{Offload, virtio_net};
 
@@ -146,18 +145,8 @@ impl Bench {
     fn received(&mut self) -> Result<Vec<(Vec<u8>, Offload)>, RxError> {
         let mut burst: Burst<'_> = self.burst.burst();
         self.rx.receive(&mut burst)?;
-        Ok(burst.frames().iter().map(|frame| (octets_of(frame), frame.offload())).collect())
+        Ok(burst.frames().iter().map(|f| ([f.head(), &f.body().octets().collect::<Vec<_>>()].concat(), f.offload())).collect())
     }
-}
-
-fn octets_of(frame: &Frame<'_>) -> Vec<u8> {
-    let mut octets = frame.head().to_vec();
-    for piece in frame.body().pieces() {
-        let at = octets.len();
-        octets.resize(at + piece.len(), 0);
-        piece.copy_to(&mut octets[at..]);
-    }
-    octets
 }
 
 fn pattern(len: usize) -> Vec<u8> {

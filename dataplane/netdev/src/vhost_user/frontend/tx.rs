@@ -89,7 +89,7 @@ impl FrontendTx {
         self.ring.memory.write(at, frame.head());
         at += frame.head().len();
         for piece in frame.body().pieces() {
-            self.ring.memory.write_piece(at, piece, 0, piece.len());
+            self.ring.memory.write_piece(at, piece);
             at += piece.len();
         }
         self.held[usize::from(descriptor)] = 1;
@@ -126,13 +126,13 @@ impl FrontendTx {
             self.ring.describe(head, tables + 16 * CHAIN_MAX * usize::from(head), 16 * count as u32, INDIRECT, 0);
         }
         let mut done = 0;
-        for piece in [Piece::Private(header), Piece::Private(frame.head())].into_iter().chain(frame.body().pieces()) {
-            let mut start = 0;
-            while start < piece.len() {
-                let part = (piece.len() - start).min(BUFFER - done % BUFFER);
+        for mut piece in [header, frame.head()].map(Piece::Private).into_iter().chain(frame.body().pieces()) {
+            while !piece.is_empty() {
+                let (part, rest) = piece.split_at(piece.len().min(BUFFER - done % BUFFER));
                 let at = self.memory.buffers + BUFFER * usize::from(chain[done / BUFFER]) + done % BUFFER;
-                self.ring.memory.write_piece(at, piece, start, part);
-                (start, done) = (start + part, done + part);
+                self.ring.memory.write_piece(at, part);
+                done += part.len();
+                piece = rest;
             }
         }
         self.held[usize::from(head)] = count as u8;
