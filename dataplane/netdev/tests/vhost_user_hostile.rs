@@ -276,6 +276,32 @@ fn frames_whose_chain_is_invalid_are_dropped_with_their_reason_and_given_back() 
     }
 }
 
+/// No harm meant: drivers cut a frame where they like.
+#[test]
+fn a_frame_may_be_cut_anywhere() {
+    let (mut lab, hostile) = Lab::with_vm();
+    let octets: Vec<u8> = [0; 12].into_iter().chain(pattern(600)).collect();
+    let cuts: [&[usize]; 6] = [&[12], &[5], &[5, 12, 26], &[12, 100, 268, 269], &[300], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 611]];
+    for (n, cuts) in (0..).zip(cuts) {
+        let ends: Vec<usize> = cuts.iter().copied().chain([octets.len()]).collect();
+        let mut start = 0;
+        for (i, end) in ends.iter().enumerate() {
+            // Each piece in a page of its own.
+            let at = BUFFERS + 0x1_0000 + 4096 * i as u64;
+            hostile.write(at, &octets[start..*end]);
+            let flags = if *end < octets.len() { NEXT } else { 0 };
+            hostile.describe(TX, i as u16, GUEST + at, (end - start) as u32, flags, i as u16 + 1);
+            start = *end;
+        }
+        hostile.offer(TX, n, 0);
+        hostile.set_available(TX, n + 1);
+        assert_eq!(lab.forward(), 1);
+        assert!(receive(lab.good.rx[0].as_mut()) == [(pattern(600), Offload::NONE)], "{cuts:?}");
+    }
+    assert_eq!(lab.victim.drops(), []);
+    lab.assert_others_work(hostile);
+}
+
 #[test]
 fn frames_too_long_or_too_short_are_dropped_with_their_reason() {
     let (mut lab, hostile) = Lab::with_vm();

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
 use dataplane::device::Capabilities;
 
-use super::memory::{MemTable, Octets, copy_from, prefetch};
+use super::memory::{MemTable, Octets, Span, copy_from, prefetch};
 
 /// Descriptors of a ring at most (clause 2.7).
 pub(super) const SIZE_MAX: u16 = 1 << 15;
-/// Descriptors of one chain at most; the largest ring of QEMU (`VIRTQUEUE_MAX_SIZE`).
+/// Descriptors of one table that a chain visits at most; the largest ring of QEMU (`VIRTQUEUE_MAX_SIZE`).
 const CHAIN_MAX: usize = 1024;
 /// Runs of octets that [`Chains`] holds.
 const RUNS_MAX: usize = 2 * CHAIN_MAX;
@@ -115,20 +115,29 @@ impl Descriptor {
 /// One chain of descriptors: a buffer of the VM.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
+    /// Its octets where they lie in one run.
+    whole: Octets<'static>,
     /// The first descriptor, by which it is given back.
     pub(super) id: u16,
-    /// It cannot be used, and has no runs.
+    /// It cannot be used, and has no octets.
     pub(super) bad: bool,
-    /// Octets.
-    pub(super) len: u32,
+    /// Where its runs are, if they are several.
     first: u16,
     end: u16,
+    /// Octets.
+    pub(super) len: u32,
 }
 
-/// Chains that were taken from a ring. To be cleared before the lock of the ring is given up.
+impl Chain {
+    const NONE: Chain = Chain { whole: &[], id: 0, bad: true, first: 0, end: 0, len: 0 };
+}
+
+/// Chains that were taken from a ring. To be cleared before the lock of the ring is given up, as their octets live only as
+/// long as it is held.
 pub(super) struct Chains {
-    chains: Vec<Chain>,
-    /// They live as long as the ring they came from is locked.
+    chains: Box<[Chain]>,
+    len: usize,
+    /// The octets of chains in several runs.
     runs: Vec<Octets<'static>>,
 }
 
@@ -137,38 +146,52 @@ struct BadChain;
 
 impl Chains {
     pub(super) fn new() -> Chains {
-        Chains { chains: Vec::with_capacity(RUNS_MAX), runs: Vec::with_capacity(RUNS_MAX) }
+        Chains { chains: vec![Chain::NONE; RUNS_MAX].into(), len: 0, runs: Vec::with_capacity(RUNS_MAX) }
     }
 
     #[inline]
     pub(super) fn clear(&mut self) {
-        self.chains.clear();
+        self.len = 0;
         self.runs.clear();
     }
 
     /// The chains in the order of the ring.
     #[inline]
     pub(super) fn all(&self) -> &[Chain] {
-        &self.chains
+        &self.chains[..self.len]
     }
 
-    /// The octets of chains that follow each other.
-    #[inline]
-    pub(super) fn octets(&self, first: &Chain, last: &Chain) -> &[Octets<'_>] {
-        &self.runs[usize::from(first.first)..usize::from(last.end)]
-    }
-
+    /// The octets of one of [`Chains::all`]; empty if they are in several runs.
     #[inline(always)]
-    fn push(&mut self, octets: Octets<'_>) -> Result<(), BadChain> {
+    pub(super) fn whole<'c>(&'c self, chain: &'c Chain) -> Octets<'c> {
+        chain.whole
+    }
+
+    /// The octets of one of [`Chains::all`].
+    #[inline]
+    pub(super) fn runs<'c>(&'c self, chain: &'c Chain) -> &'c [Octets<'c>] {
+        if chain.first == chain.end {
+            std::slice::from_ref(&chain.whole)
+        } else {
+            &self.runs[usize::from(chain.first)..usize::from(chain.end)]
+        }
+    }
+
+    fn push_run(&mut self, octets: Octets<'_>) -> Result<(), BadChain> {
         if self.runs.len() == RUNS_MAX {
             return Err(BadChain);
         }
-        // SAFETY: the octets lie in the memory of a ring whose lock the caller has; `Chains` are cleared before it is given
-        // up, and lend the octets only for as long as they are themselves borrowed.
-        let octets: Octets<'static> = unsafe { &*std::ptr::from_ref(octets) };
-        self.runs.push(octets);
+        self.runs.push(outlive(octets));
         Ok(())
     }
+}
+
+/// The same octets for as long as the lock of their ring is held.
+#[inline(always)]
+fn outlive(octets: Octets<'_>) -> Octets<'static> {
+    // SAFETY: the octets lie in the memory of a ring whose lock the caller has. They are kept in `Chains`, which are cleared
+    // before the lock is given up, and which lend them only for as long as they are themselves borrowed.
+    unsafe { &*std::ptr::from_ref(octets) }
 }
 
 /// A virtqueue that runs.
@@ -329,67 +352,105 @@ impl Ring {
     /// [`Fault::Head`].
     #[inline]
     pub(super) fn gather(&self, skip: u16, count: u16, chains: &mut Chains) -> Result<(), Fault> {
-        let wanted = if self.direction == Direction::ToGuest { WRITE } else { 0 };
-        for i in 0..count {
-            let at = self.next_available.wrapping_add(skip).wrapping_add(i) & self.mask();
-            let id = u16::from_le(self.available_word(2 + usize::from(at)).load(Ordering::Relaxed));
+        let start = self.next_available.wrapping_add(skip);
+        let (first, end) = (chains.len, (chains.len + usize::from(count)).min(chains.chains.len()));
+        // Buffers of a burst mostly lie in the same region.
+        let mut span = self.memory.first_span();
+        while chains.len < end {
+            let n = start.wrapping_add((chains.len - first) as u16);
+            chains.len += self.gather_plain(n, &span, &mut chains.chains[chains.len..end]);
+            if chains.len == end {
+                break;
+            }
+            let n = usize::from(start.wrapping_add((chains.len - first) as u16) & self.mask());
+            let id = u16::from_le(self.available_word(2 + n).load(Ordering::Relaxed));
             if id >= self.size {
                 return Err(Fault::Head);
             }
-            let (before, was_empty) = (chains.runs.len(), chains.chains.is_empty());
             let descriptor = self.descriptor(id);
-            let plain = descriptor.flags & (NEXT | INDIRECT | WRITE) == wanted;
-            let octets = if plain { self.memory.octets(descriptor.address, descriptor.len) } else { None };
-            let gathered = match octets {
-                Some(octets) => {
-                    prefetch(octets);
-                    chains.push(octets).map(|()| descriptor.len)
-                }
-                None => self.gather_chain(descriptor, chains),
-            };
-            let first = before as u16;
-            match gathered {
-                Ok(len) => chains.chains.push(Chain { id, bad: false, len, first, end: chains.runs.len() as u16 }),
-                // It may only not fit behind the others.
-                Err(BadChain) if !was_empty && chains.runs.len() == RUNS_MAX => {
-                    chains.runs.truncate(before);
-                    break;
-                }
-                Err(BadChain) => {
-                    chains.runs.truncate(before);
-                    chains.chains.push(Chain { id, bad: true, len: 0, first, end: first });
-                }
-            }
+            span = self.memory.span_of(descriptor.address).unwrap_or(span);
+            let Some(chain) = self.gather_any(id, descriptor, &span, chains) else { break };
+            chains.chains[chains.len] = chain;
+            chains.len += 1;
         }
         Ok(())
+    }
+
+    /// Fills `chains` from the available chain `start` on, up to the first that is not a plain descriptor in the region `span`.
+    /// Returns how many were filled.
+    #[inline(always)]
+    fn gather_plain(&self, start: u16, span: &Span, chains: &mut [Chain]) -> usize {
+        const FLAGS: u64 = ((NEXT | INDIRECT | WRITE) as u64) << 32;
+        let wanted = if self.direction == Direction::ToGuest { u64::from(WRITE) << 32 } else { 0 };
+        let mask = usize::from(self.mask());
+        let count = chains.len();
+        for (n, chain) in chains.iter_mut().enumerate() {
+            let id = u16::from_le(self.available_word(2 + (usize::from(start) + n & mask)).load(Ordering::Relaxed));
+            if usize::from(id) > mask {
+                return n;
+            }
+            let address = u64::from_le(self.descriptor_word(2 * usize::from(id)));
+            let rest = u64::from_le(self.descriptor_word(2 * usize::from(id) + 1));
+            let Some(octets) = self.memory.octets_in(span, address, rest as u32).filter(|_| rest & FLAGS == wanted) else { return n };
+            prefetch(octets);
+            *chain = Chain { whole: outlive(octets), id, bad: false, first: 0, end: 0, len: rest as u32 };
+        }
+        count
+    }
+
+    /// A chain of any kind. `None` if it does not fit behind the others.
+    #[inline(never)]
+    fn gather_any(&self, id: u16, descriptor: Descriptor, span: &Span, chains: &mut Chains) -> Option<Chain> {
+        let wanted = if self.direction == Direction::ToGuest { WRITE } else { 0 };
+        if descriptor.flags & (NEXT | INDIRECT | WRITE) == wanted
+            && let Some(octets) = self.memory.octets_in(span, descriptor.address, descriptor.len)
+        {
+            return Some(Chain { whole: outlive(octets), id, bad: false, first: 0, end: 0, len: descriptor.len });
+        }
+        let first = chains.runs.len();
+        match self.gather_chain(descriptor, chains) {
+            // A chain without any octet.
+            Ok(len) if chains.runs.len() == first => Some(Chain { id, bad: false, len, ..Chain::NONE }),
+            Ok(len) => Some(Chain { whole: &[], id, bad: false, first: first as u16, end: chains.runs.len() as u16, len }),
+            Err(BadChain) => {
+                let full = chains.runs.len() == RUNS_MAX;
+                chains.runs.truncate(first);
+                (chains.len == 0 || !full).then_some(Chain { id, ..Chain::NONE })
+            }
+        }
     }
 
     /// Follows a chain from its first descriptor; returns its octets.
     #[inline(never)]
     fn gather_chain(&self, first: Descriptor, chains: &mut Chains) -> Result<u32, BadChain> {
-        let mut descriptor = first;
-        // The table that indices of `next` are of.
-        let mut indirect = None;
-        let mut entries = usize::from(self.size).min(CHAIN_MAX);
-        if first.flags & INDIRECT != 0 {
-            let len = first.len as usize;
-            // Clauses 2.7.5.3.1 and 2.7.5.3.2.
-            if !self.features.indirect || first.flags & NEXT != 0 || len == 0 || !len.is_multiple_of(DESCRIPTOR_LEN) {
-                return Err(BadChain);
-            }
-            entries = len / DESCRIPTOR_LEN;
-            if entries > CHAIN_MAX {
-                return Err(BadChain);
-            }
-            let table = self.memory.octets(first.address, first.len).ok_or(BadChain)?;
-            descriptor = table_entry(table, 0);
-            indirect = Some(table);
-        }
         let writable = self.direction == Direction::ToGuest;
+        let mut descriptor = first;
+        // The indirect table that `next` is an index of, and the entries of the present table.
+        let mut indirect = None;
+        let mut entries = usize::from(self.size);
+        let mut visited = 0;
         let mut len = 0u32;
-        // A chain that visits more descriptors than there are goes round in a circle.
-        for _ in 0..entries {
-            if descriptor.flags & INDIRECT != 0 || (descriptor.flags & WRITE != 0) != writable {
+        loop {
+            // A chain that visits more descriptors than there are goes round in a circle.
+            if visited == entries.min(CHAIN_MAX) {
+                return Err(BadChain);
+            }
+            visited += 1;
+            if descriptor.flags & INDIRECT != 0 {
+                // Clauses 2.7.5.3.1 and 2.7.5.3.2: one table, as the last of the ring's own descriptors.
+                let table_len = descriptor.len as usize;
+                let allowed = self.features.indirect && indirect.is_none() && descriptor.flags & NEXT == 0;
+                if !allowed || table_len == 0 || !table_len.is_multiple_of(DESCRIPTOR_LEN) {
+                    return Err(BadChain);
+                }
+                let table = self.memory.octets(descriptor.address, descriptor.len).ok_or(BadChain)?;
+                entries = table_len / DESCRIPTOR_LEN;
+                visited = 0;
+                indirect = Some(table);
+                descriptor = table_entry(table, 0);
+                continue;
+            }
+            if (descriptor.flags & WRITE != 0) != writable {
                 return Err(BadChain);
             }
             len = len.checked_add(descriptor.len).ok_or(BadChain)?;
@@ -403,7 +464,6 @@ impl Ring {
                 _ => return Err(BadChain),
             };
         }
-        Err(BadChain)
     }
 
     /// Adds the octets of a descriptor, which may lie in several regions.
@@ -413,7 +473,7 @@ impl Ring {
             let octets = self.memory.octets_to_end(address).ok_or(BadChain)?;
             let octets = &octets[..octets.len().min(left)];
             prefetch(octets);
-            chains.push(octets)?;
+            chains.push_run(octets)?;
             left -= octets.len();
             address = address.checked_add(octets.len() as u64).ok_or(BadChain)?;
         }
@@ -511,3 +571,6 @@ fn signal(call: &File) {
     // It fails only when the counter is full: then the VM has not looked for 2^64 signals and will.
     let _ = rustix::io::write(call, &1u64.to_ne_bytes());
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,28 +54,42 @@ pub(super) fn take<'a>(ring: &mut Ring, chains: &'a mut Chains, burst: &mut Burs
     let header_len = ring.features().header_len;
     let chains: &'a Chains = chains;
     for chain in chains.all() {
-        let octets = chains.octets(chain, chain);
         let Some(len) = (chain.len as usize).checked_sub(header_len).filter(|_| !chain.bad) else {
             burst.lost(DropReason::RxBadDescriptor, 1);
             continue;
         };
-        if len > FRAME_MAX {
+        let whole = chains.whole(chain);
+        if len <= HEAD_MAX && !whole.is_empty() {
+            burst.push_filled(header_len, len, Body::EMPTY, |memory| {
+                copy_from(&whole[..memory.len()], memory);
+                offload(memory)
+            });
+        } else if len > FRAME_MAX {
             burst.lost(DropReason::RxTruncated, 1);
-            continue;
+        } else {
+            push_long(chains.runs(chain), header_len, len, burst);
         }
-        let head_len = len.min(HEAD_MAX);
-        let body = if len == head_len { Body::EMPTY } else { Body::from_shared(octets, header_len + head_len, len - head_len) };
-        burst.push_filled(header_len, head_len, body, |memory| {
-            match octets.first() {
-                Some(first) if first.len() >= memory.len() => copy_from(&first[..memory.len()], memory),
-                _ => copy_pieces(octets, memory),
-            }
-            let header = memory.first_chunk().map_or(Offload::NONE, Offload::from_bytes);
-            // What a VM says of a checksum it has verified is not to be trusted (VIRTIO_NET_HDR_F_DATA_VALID).
-            Offload { flags: header.flags & virtio_net::FLAG_NEEDS_CSUM, ..header }
-        });
     }
     Ok(())
+}
+
+/// Adds a frame in several runs or of which a part stays where it is.
+#[inline(never)]
+fn push_long<'a>(runs: &'a [Octets<'a>], header_len: usize, len: usize, burst: &mut Burst<'a>) {
+    let head_len = len.min(HEAD_MAX);
+    let body = if len == head_len { Body::EMPTY } else { Body::from_shared(runs, header_len + head_len, len - head_len) };
+    burst.push_filled(header_len, head_len, body, |memory| {
+        copy_runs(runs, memory);
+        offload(memory)
+    });
+}
+
+/// What the header in our memory says.
+#[inline(always)]
+fn offload(memory: &[u8]) -> Offload {
+    let header = memory.first_chunk().map_or(Offload::NONE, Offload::from_bytes);
+    // What a VM says of a checksum it has verified is not to be trusted (VIRTIO_NET_HDR_F_DATA_VALID).
+    Offload { flags: header.flags & virtio_net::FLAG_NEEDS_CSUM, ..header }
 }
 
 /// Gives the chains of a burst back to the VM.
@@ -90,12 +104,12 @@ pub(super) fn give_back(ring: &mut Ring, chains: &mut Chains) {
 }
 
 /// Fills `into` from the beginning of octets in several runs.
-#[inline(never)]
-fn copy_pieces(octets: &[Octets<'_>], into: &mut [u8]) {
+fn copy_runs(runs: &[Octets<'_>], into: &mut [u8]) {
     let mut rest = into;
-    for piece in octets {
-        let (now, later) = std::mem::take(&mut rest).split_at_mut(piece.len().min(rest.len()));
-        copy_from(&piece[..now.len()], now);
+    for run in runs {
+        let len = run.len().min(rest.len());
+        let (now, later) = std::mem::take(&mut rest).split_at_mut(len);
+        copy_from(&run[..len], now);
         rest = later;
     }
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use dataplane::BURST_MAX;
 use dataplane::device::{Capabilities, TxQueue, TxReport};
 use dataplane::drop_reason::DropReason;
 use dataplane::frame::{Frame, Piece};
@@ -12,7 +13,7 @@ use wire::{Offload, virtio_net};
 use super::device::Device;
 use super::lock::Busy;
 use super::memory::{Octets, copy_between, copy_to};
-use super::ring::{Chain, Chains, Fault, Ring};
+use super::ring::{Chains, Fault, Ring, RingFeatures};
 use super::service::Service;
 use super::slot::{Entered, Slot};
 
@@ -62,7 +63,9 @@ pub(super) fn deliver(
     picks: &[u8],
     report: &TxReport<'_>,
 ) -> Result<(), Fault> {
-    let mut delivery = Delivery { ring, chains, waiting: 0, used: 0, next: 0, packets: 0, octets: 0 };
+    let features = *ring.features();
+    let valid = if features.capabilities.checksum { virtio_net::FLAG_DATA_VALID } else { 0 };
+    let mut delivery = Delivery { ring, chains, features, valid, waiting: 0, used: 0, next: 0, packets: 0, octets: 0 };
     let result = delivery.run(frames, picks, report);
     let Delivery { ring, chains, used, packets, octets, .. } = delivery;
     chains.clear();
@@ -74,6 +77,9 @@ pub(super) fn deliver(
 struct Delivery<'r> {
     ring: &'r mut Ring,
     chains: &'r mut Chains,
+    features: RingFeatures,
+    /// `VIRTIO_NET_HDR_F_DATA_VALID` where the driver may be told so.
+    valid: u8,
     /// Chains that waited and were not gathered yet.
     waiting: u16,
     /// Chains put into the used ring.
@@ -103,9 +109,12 @@ impl Delivery<'_> {
             report.dropped(DropReason::TxLinkDown, picks.len() as u64);
             return Err(fault);
         }
-        for (done, pick) in picks.iter().enumerate() {
+        let mut done = 0;
+        while let Some(rest) = picks.get(done..).filter(|rest| !rest.is_empty()) {
+            done += self.plain(frames, rest);
+            let Some(pick) = picks.get(done) else { break };
             let frame = &frames[usize::from(*pick)];
-            match self.one(frame) {
+            match self.any(frame) {
                 Ok(()) => {
                     self.packets += 1;
                     self.octets += frame.wire_len() as u64;
@@ -116,8 +125,41 @@ impl Delivery<'_> {
                     return Err(fault);
                 }
             }
+            done += 1;
         }
         Ok(())
+    }
+
+    /// Copies frames as long as each is complete and fits the next buffer, which is in one run. Returns their number.
+    #[inline(always)]
+    fn plain(&mut self, frames: &[Frame<'_>], picks: &[u8]) -> usize {
+        if self.features.header_len != Offload::LEN_V1 {
+            return 0;
+        }
+        let mut octets = 0;
+        let mut count = 0;
+        let chains = self.chains.all().get(self.next..).unwrap_or_default();
+        for (pick, chain) in picks.iter().zip(chains) {
+            let frame = &frames[usize::from(*pick)];
+            let (head, body_len, offload) = (frame.head(), frame.body().len(), frame.offload());
+            let len = Offload::LEN_V1 + head.len() + body_len;
+            let Some(to) = self.chains.whole(chain).get(..len).filter(|_| offload.is_complete()) else { break };
+            let (header, to) = to.split_at(Offload::LEN_V1);
+            copy_to(&header_of(Offload { flags: offload.flags & self.valid, ..Offload::NONE }, 1), header);
+            let (to_head, to_body) = to.split_at(head.len());
+            copy_to(head, to_head);
+            if body_len > 0 {
+                put_body(frame, to_body);
+            }
+            self.ring.put_used(self.used + count, chain.id, len as u32);
+            count += 1;
+            octets += len - Offload::LEN_V1;
+        }
+        self.used += count;
+        self.next += usize::from(count);
+        self.packets += u64::from(count);
+        self.octets += octets as u64;
+        usize::from(count)
     }
 
     /// Gathers up to `count` chains more.
@@ -131,50 +173,24 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    #[inline]
-    fn one(&mut self, frame: &Frame<'_>) -> Result<(), Refused> {
-        let features = self.ring.features();
-        let (header_len, mergeable) = (features.header_len, features.mergeable);
+    /// Any frame into any buffers.
+    #[inline(never)]
+    fn any(&mut self, frame: &Frame<'_>) -> Result<(), Refused> {
         let mut offload = frame.wire_offload();
         // The driver may have changed since the worker asked what it can do.
-        if !offload.is_complete() && !features.capabilities.cover(&offload) {
+        if !offload.is_complete() && !self.features.capabilities.cover(&offload) {
             return Err(Refused::Frame(DropReason::TxLinkDown));
         }
-        if !features.capabilities.checksum {
-            offload.flags &= !virtio_net::FLAG_DATA_VALID;
-        }
+        offload.flags &= virtio_net::FLAG_NEEDS_CSUM | self.valid;
         if self.next == self.chains.all().len() {
             self.chains.clear();
             self.next = 0;
-            self.gather(dataplane::BURST_MAX as u16).map_err(Refused::Ring)?;
         }
-        let Some(first) = self.chains.all().get(self.next).copied() else {
-            return Err(Refused::Frame(DropReason::TxQueueFull));
-        };
-        let len = header_len + frame.wire_len();
-        let header = header(offload, 1);
-        if let [octets] = self.chains.octets(&first, &first)
-            && octets.len() >= len
-        {
-            let (head, body) = octets[..len].split_at(header_len + frame.head().len());
-            copy_to(&header[..header_len], &head[..header_len]);
-            copy_to(frame.head(), &head[header_len..]);
-            if !body.is_empty() {
-                Gaps::new(&[body]).put_body(frame);
-            }
-            self.put_used(&first, len);
-            return Ok(());
-        }
-        self.in_pieces(frame, offload, len, header_len, mergeable)
-    }
-
-    /// Into a buffer of several pieces, or several buffers.
-    #[inline(never)]
-    fn in_pieces(&mut self, frame: &Frame<'_>, offload: Offload, len: usize, header_len: usize, mergeable: bool) -> Result<(), Refused> {
+        let len = self.features.header_len + frame.wire_len();
         let (mut end, mut room) = (self.next, 0);
         while room < len {
             if end == self.chains.all().len() {
-                self.gather(dataplane::BURST_MAX as u16).map_err(Refused::Ring)?;
+                self.gather(BURST_MAX as u16).map_err(Refused::Ring)?;
             }
             let Some(chain) = self.chains.all().get(end) else {
                 return Err(Refused::Frame(DropReason::TxQueueFull));
@@ -182,27 +198,27 @@ impl Delivery<'_> {
             if chain.bad || chain.len == 0 {
                 // The VM gets it back, and those in front of it, unused.
                 for i in self.next..=end {
-                    self.put_used(&self.chains.all()[i].clone(), 0);
+                    let id = self.chains.all()[i].id;
+                    self.put_used(id, 0);
                 }
                 return Err(Refused::Frame(DropReason::TxBadDescriptor));
             }
-            if !mergeable && (chain.len as usize) < len {
-                return Err(Refused::Frame(DropReason::TxBufferTooSmall));
-            }
             room += chain.len as usize;
             end += 1;
+            if !self.features.mergeable && room < len {
+                return Err(Refused::Frame(DropReason::TxBufferTooSmall));
+            }
         }
-        let chains = &self.chains.all()[self.next..end];
-        let (Some(first), Some(last)) = (chains.first(), chains.last()) else { return Ok(()) };
-        let mut gaps = Gaps::new(self.chains.octets(first, last));
-        gaps.put(Piece::Private(&header(offload, chains.len() as u16)[..header_len]));
+        let header = header_of(offload, (end - self.next) as u16);
+        let mut gaps = Gaps::new(self.chains, self.next);
+        gaps.put(Piece::Private(&header[..self.features.header_len]));
         gaps.put(Piece::Private(frame.head()));
-        gaps.put_body(frame);
+        frame.body().pieces().for_each(|piece| gaps.put(piece));
         let mut left = len;
         for i in self.next..end {
             let chain = self.chains.all()[i];
             let written = left.min(chain.len as usize);
-            self.put_used(&chain, written);
+            self.put_used(chain.id, written);
             left -= written;
         }
         Ok(())
@@ -210,8 +226,8 @@ impl Delivery<'_> {
 
     /// The next gathered chain goes back to the VM with `len` octets.
     #[inline(always)]
-    fn put_used(&mut self, chain: &Chain, len: usize) {
-        self.ring.put_used(self.used, chain.id, len as u32);
+    fn put_used(&mut self, id: u16, len: usize) {
+        self.ring.put_used(self.used, id, len as u32);
         self.used += 1;
         self.next += 1;
     }
@@ -219,45 +235,64 @@ impl Delivery<'_> {
 
 /// `struct virtio_net_hdr_v1` (virtio 1.2 clause 5.1.6).
 #[inline(always)]
-fn header(offload: Offload, buffers: u16) -> [u8; Offload::LEN_V1] {
+fn header_of(offload: Offload, buffers: u16) -> [u8; Offload::LEN_V1] {
     let mut header = offload.to_bytes();
     header[Offload::LEN..].copy_from_slice(&buffers.to_le_bytes());
     header
 }
 
-/// Octets to be filled one after the other.
+/// Copies the body of a frame to octets that are as long.
+#[inline(never)]
+fn put_body(frame: &Frame<'_>, mut to: Octets<'_>) {
+    for piece in frame.body().pieces() {
+        let (now, later) = to.split_at(piece.len());
+        copy_piece(piece, now);
+        to = later;
+    }
+}
+
+#[inline(always)]
+fn copy_piece(piece: Piece<'_>, to: Octets<'_>) {
+    match piece {
+        Piece::Private(octets) => copy_to(octets, to),
+        Piece::Shared(octets) => copy_between(octets, to),
+    }
+}
+
+/// The octets of chains, to be filled one after the other.
 struct Gaps<'g> {
-    rest: &'g [Octets<'g>],
-    /// Octets of the first that are filled already.
+    chains: &'g Chains,
+    /// The chain whose runs are being filled.
+    chain: usize,
+    /// The run of it.
+    run: usize,
+    /// Octets of the run that are filled already.
     filled: usize,
 }
 
 impl<'g> Gaps<'g> {
-    fn new(rest: &'g [Octets<'g>]) -> Gaps<'g> {
-        Gaps { rest, filled: 0 }
+    fn new(chains: &'g Chains, chain: usize) -> Gaps<'g> {
+        Gaps { chains, chain, run: 0, filled: 0 }
     }
 
     /// Fills the next octets; there are as many as the caller counted before.
     fn put(&mut self, piece: Piece<'_>) {
-        let mut from = 0;
-        while from < piece.len() {
-            let Some((gap, rest)) = self.rest.split_first() else { return };
-            let gap = &gap[self.filled..];
-            let len = gap.len().min(piece.len() - from);
-            match piece {
-                Piece::Private(octets) => copy_to(&octets[from..from + len], &gap[..len]),
-                Piece::Shared(octets) => copy_between(&octets[from..from + len], &gap[..len]),
-            }
-            from += len;
-            self.filled += len;
-            if len == gap.len() {
-                (self.rest, self.filled) = (rest, 0);
+        let mut piece = piece;
+        while !piece.is_empty() {
+            let Some(chain) = self.chains.all().get(self.chain) else { return };
+            let Some(run) = self.chains.runs(chain).get(self.run) else {
+                (self.chain, self.run) = (self.chain + 1, 0);
+                continue;
+            };
+            let gap = &run[self.filled..];
+            let (now, later) = piece.split_at(gap.len().min(piece.len()));
+            copy_piece(now, &gap[..now.len()]);
+            piece = later;
+            self.filled += now.len();
+            if self.filled == run.len() {
+                (self.run, self.filled) = (self.run + 1, 0);
             }
         }
-    }
-
-    fn put_body(&mut self, frame: &Frame<'_>) {
-        frame.body().pieces().for_each(|piece| self.put(piece));
     }
 }
 
