@@ -5,7 +5,7 @@
 //! Frames are moved by the workers alone, which poll the rings themselves:
 //!
 //! - `service`: the thread; connections come and go.
-//! - `backend`: what a frontend says, and the rings that follow from it.
+//! - `backend`, `early_enable`: what a frontend says, and the rings that follow from it.
 //! - `memory`, `sigbus`: the memory of the VM, also when it shrinks.
 //! - `ring`: the split virtqueue.
 //! - `slot`, `lock`: how a ring comes to a worker and away from it.
@@ -20,6 +20,7 @@
 
 mod backend;
 mod device;
+mod early_enable;
 pub mod features;
 pub mod frontend;
 mod lock;
