@@ -10,5 +10,6 @@ mod daemon;
 mod devices;
 mod forwarding;
 mod lab;
+mod qemu;
 mod vhost_user;
 mod vlans;
