@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use dataplane::device::TxReport;
 use dataplane::{BurstMemory, PortCounters};
@@ -13,7 +15,7 @@ use proto::api::Link;
 use wire::Offload;
 
 use crate::daemon::listening_monitor;
-use crate::lab::{DEADLINE, Lab, eventually, lab};
+use crate::lab::{DEADLINE, Lab, Running, eventually, lab};
 
 /// A virtual machine with a driver, as far as the switch can tell.
 struct Guest {
@@ -137,7 +139,9 @@ fn a_guest_restarts() {
         eventually("the port is free", || !lab.port("b").vhost_user.unwrap().connected);
         wait_for_link(&lab, "b", Link::Down);
         assert_eq!(lab.learned_at("lan", &mac(2)), None);
+        let packets = lab.port("a").rx_packets;
         first.send(0, &Guest::frame(1, 2, 60));
+        eventually("the frame for nobody is taken", || lab.port("a").rx_packets == packets + 1);
         second = Guest::boot(&lab, "b", &b, 2, |_| ());
         first.reaches(&mut second);
         second.reaches(&mut first);
@@ -261,4 +265,58 @@ fn the_socket_is_for_whom_it_is_meant() {
     assert!(lab.refused("add-port lan d --vhost-user relative.sock").contains("absolute path"));
     let missing = lab.path("missing").join("vm.sock");
     assert!(lab.refused(&format!("add-port lan d --vhost-user {}", missing.display())).contains("No such file or directory"));
+}
+
+/// DPDK's testpmd as a guest with one NIC, which sends every frame back with the addresses exchanged. It ends with the test.
+#[track_caller]
+fn testpmd(lab: &Lab, socket: &Path, listens: bool) -> Running {
+    let mut command = lab.home.command("dpdk-testpmd");
+    command
+        .args(["--lcores=0@(0,1),1@(0,1)", "--no-huge", "-m", "256", "--no-pci", "--no-shconf", "--no-telemetry"])
+        .arg(format!("--vdev=net_virtio_user0,path={},server={},mac=52:54:00:00:00:02", socket.display(), u8::from(listens)))
+        .args(["--", "--forward-mode=macswap", "--port-topology=loop", "--auto-start", "--total-num-mbufs=4096", "--stats-period=3600"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Running::start(&mut command)
+}
+
+/// Sends frames until testpmd has sent one of each length back.
+#[track_caller]
+fn is_echoed(guest: &mut Guest, testpmd: u8) {
+    for len in [60, 64, 300, 1514] {
+        let (there, mut back) = (Guest::frame(guest.address, testpmd, len), Guest::frame(testpmd, guest.address, len));
+        back[14..].copy_from_slice(&there[14..]);
+        eventually("the frame comes back", || {
+            guest.send(0, &there);
+            std::thread::sleep(Duration::from_millis(5));
+            guest.received().contains(&back)
+        });
+    }
+}
+
+#[test]
+fn dpdk_is_a_guest_and_either_side_restarts() {
+    let lab = lab!("dpdk-testpmd");
+    let [a, b] = add_ports(&lab, "");
+    let mut guest = Guest::boot(&lab, "a", &a, 1, |_| ());
+    for _ in 0..2 {
+        let testpmd = testpmd(&lab, &b, false);
+        wait_for_link(&lab, "b", Link::Up);
+        is_echoed(&mut guest, 2);
+        drop(testpmd);
+        wait_for_link(&lab, "b", Link::Down);
+    }
+    // As the server, testpmd waits for the switch to come back.
+    let c = lab.path("c");
+    lab.ctl(&format!("add-port lan c --vhost-user {} --client", c.display()));
+    let _testpmd = testpmd(&lab, &c, true);
+    wait_for_link(&lab, "c", Link::Up);
+    is_echoed(&mut guest, 2);
+    lab.kill_daemon();
+    lab.start_daemon();
+    wait_for_link(&lab, "c", Link::Up);
+    guest.device.frontend.reconnect().unwrap();
+    wait_for_link(&lab, "a", Link::Up);
+    is_echoed(&mut guest, 2);
 }
