@@ -32,10 +32,35 @@ pub fn of(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// CPU time that everything on this machine has used, all cores together, in ticks of 10 ms (`/proc/stat`, proc(5)). What other
+/// virtual machines took away (steal) is not ours, and idle time is not used.
+///
+/// # Errors
+///
+/// When `/proc/stat` cannot be read.
+pub fn of_the_machine() -> anyhow::Result<Duration> {
+    let text = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    busy(&text).with_context(|| format!("/proc/stat: no CPU times in \"{}\"", text.lines().next().unwrap_or_default()))
+}
+
+/// user, nice, system, (idle, iowait,) irq, softirq.
+fn busy(stat: &str) -> Option<Duration> {
+    let columns: Vec<u64> = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    let ticks: u64 = [0, 1, 2, 5, 6].iter().map(|column| columns.get(*column)).sum::<Option<u64>>()?;
+    Some(Duration::from_millis(ticks * 10))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Instant;
+
+    #[test]
+    fn idle_and_stolen_time_is_not_used() {
+        assert_eq!(busy("cpu  1 2 3 1000 2000 4 5 3000 0 0\ncpu0 9 9 9\n"), Some(Duration::from_millis(150)));
+        assert_eq!(busy("cpu  1 2 3\n"), None);
+        assert!(of_the_machine().unwrap() > Duration::ZERO);
+    }
 
     #[test]
     fn work_counts_and_sleep_does_not() {

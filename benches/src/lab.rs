@@ -38,15 +38,21 @@ pub fn lacking(more: &[(&str, &str)]) -> Option<String> {
     if let Err(error) = fs::File::options().read(true).write(true).open("/dev/net/tun") {
         return Some(format!("needs /dev/net/tun: {error} (modprobe tun)"));
     }
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = |name: &str| std::env::split_paths(&paths).any(|directory| directory.join(name).exists());
-    let missing: Vec<_> = PROGRAMS
-        .iter()
-        .chain(more)
-        .filter(|(name, _)| !found(name))
-        .map(|(name, package)| format!("{name} (apt-get install {package})"))
-        .collect();
+    let missing = missing(PROGRAMS.iter().chain(more));
     (!missing.is_empty()).then(|| format!("needs {}", missing.join(", ")))
+}
+
+/// Of these programs (name, Debian package) those that are not there, each with how to install it.
+pub fn missing<'p>(programs: impl IntoIterator<Item = &'p (&'p str, &'p str)>) -> Vec<String> {
+    let programs = programs.into_iter().filter(|(name, _)| program(name).is_none());
+    programs.map(|(name, package)| format!("{name} (apt-get install {package})")).collect()
+}
+
+/// Where a program is: at `name`, when that is a path, or in the search path or the directories of the administrator.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&paths).chain(["/usr/sbin".into(), "/sbin".into()]);
+    directories.map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
 /// Removes namespaces that runs left whose process is no more.
@@ -93,6 +99,11 @@ impl Lab {
             switch: make("x")?,
             directory: tempfile::tempdir().context("make a directory for temporary files")?,
         })
+    }
+
+    /// The directory for files and sockets of this round.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// A path for a file or socket of this round.
@@ -166,26 +177,27 @@ impl Netns {
         Ok(())
     }
 
-    /// Frames that `interface` received, by its own statistics, with the moment of the look.
+    /// Frames that the interfaces whose names `counts` received, by their own statistics, with the moment of the look.
     ///
     /// # Errors
     ///
-    /// When there is no such interface.
-    pub fn rx_packets(&self, interface: &str) -> anyhow::Result<(u64, Instant)> {
+    /// When there is none such.
+    pub fn rx_packets(&self, counts: impl Fn(&str) -> bool + Send) -> anyhow::Result<(u64, Instant)> {
         self.inside(|| {
             // Through the thread: this is the only view of a namespace in /proc that needs no mount.
             let text = fs::read_to_string("/proc/thread-self/net/dev").context("read /proc/thread-self/net/dev")?;
             let now = Instant::now();
-            let packets = received(&text, interface).with_context(|| format!("no interface {interface} in namespace {}", self.name))?;
+            let packets = received(&text, counts).with_context(|| format!("no such interface in namespace {}", self.name))?;
             Ok((packets, now))
         })
     }
 }
 
-/// The second column of an interface in `/proc/net/dev`.
-fn received(text: &str, interface: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'))?;
-    line.split_whitespace().nth(1)?.parse().ok()
+/// The sum of the second column of interfaces in `/proc/net/dev`; `None` without any.
+fn received(text: &str, counts: impl Fn(&str) -> bool) -> Option<u64> {
+    let lines = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| counts(name.trim()));
+    let packets = lines.map(|(_, columns)| columns.split_whitespace().nth(1)?.parse::<u64>().ok());
+    packets.reduce(|sum, packets| Some(sum? + packets?)).flatten()
 }
 
 impl Drop for Netns {
@@ -195,18 +207,6 @@ impl Drop for Netns {
             crate::report::warn(&format!("{error:#}"));
         }
     }
-}
-
-/// Joins two namespaces: `here` gets an interface `name`, `there` its other end `peer`; both are up.
-///
-/// # Errors
-///
-/// What `ip` says.
-pub fn veth(here: &Netns, name: &str, there: &Netns, peer: &str) -> anyhow::Result<()> {
-    here.run("ip", &["link", "add", name, "type", "veth", "peer", "name", peer, "netns", there.name()])?;
-    here.run("ip", &["link", "set", name, "up"])?;
-    there.run("ip", &["link", "set", peer, "up"])?;
-    Ok(())
 }
 
 fn run(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
@@ -237,7 +237,11 @@ impl Running {
     ///
     /// When it cannot be started.
     pub fn start(what: &str, command: &mut Command) -> anyhow::Result<Running> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::spawn(what, command.stdin(Stdio::null()))
+    }
+
+    fn spawn(what: &str, command: &mut Command) -> anyhow::Result<Running> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("start {what}"))?;
         let (sender, lines) = mpsc::channel();
         if let Some(out) = child.stdout.take() {
@@ -258,6 +262,15 @@ impl Running {
             });
         }
         Ok(Running { child, what: what.into(), lines, errors })
+    }
+
+    /// As [`Running::start`], with standard input open as long as it runs: for programs that end with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Running::start`].
+    pub fn start_with_input(what: &str, command: &mut Command) -> anyhow::Result<Running> {
+        Running::spawn(what, command.stdin(Stdio::piped()))
     }
 
     /// Its process number. `nsenter`, `setpriv` and `taskset` replace themselves by the program, so it is the program's.
@@ -369,9 +382,11 @@ mod tests {
     #[test]
     fn interface_statistics_are_read() {
         let text = "Inter-|   Receive\n face |bytes    packets errs\n    lo:       0       3    0\n  tap0: 123456    2057    0    0\n  tap01: 1 9 0\n";
-        assert_eq!(received(text, "tap0"), Some(2057));
-        assert_eq!(received(text, "lo"), Some(3));
-        assert_eq!(received(text, "tap01"), Some(9));
-        assert_eq!(received(text, "tap"), None);
+        let of = |name| received(text, |interface| interface == name);
+        assert_eq!(of("tap0"), Some(2057));
+        assert_eq!(of("lo"), Some(3));
+        assert_eq!(of("tap01"), Some(9));
+        assert_eq!(of("tap"), None);
+        assert_eq!(received(text, |interface| interface.starts_with("tap")), Some(2066));
     }
 }

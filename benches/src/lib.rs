@@ -12,15 +12,21 @@
 //! reported as failed with the reason, and no figure of it is printed.
 
 pub mod bare_loop;
+pub mod comparison;
 pub mod cores;
 pub mod cpu_time;
+pub mod generator;
 pub mod instructions;
 pub mod interrupt;
 pub mod lab;
 pub mod machine;
+pub mod memory;
+pub mod plot;
 pub mod report;
 pub mod runner;
 pub mod scenario;
 pub mod stats;
 pub mod system;
-pub mod traffic;
+pub mod testbed;
+pub mod topology;
+pub mod workload;

@@ -1,16 +1,25 @@
-//! The results: as JSON with every round, as a table on the terminal, as Markdown.
+//! The results: as JSON with every round, as a table on the terminal, as Markdown, with plots.
 //!
 //! A subject that failed in any round has no summary, so no figure of it can be printed.
 
+mod plots;
+
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
 
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use serde::{Deserialize, Serialize};
 
+use crate::comparison::Comparison;
 use crate::cores::Cores;
 use crate::machine::Machine;
 use crate::scenario::{Better, Sample, Scenario, Subject, Target};
 use crate::stats::{Summary, ratios};
+
+pub use plots::Plot;
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,12 +28,40 @@ pub struct Report {
     pub command: Vec<String>,
     /// What it ran on.
     pub machine: Machine,
-    /// How each system was set up, by its name.
+    /// How each system was set up, by its name, with its version.
     pub systems: BTreeMap<String, String>,
+    /// The same in full: files and commands.
+    #[serde(default)]
+    pub configurations: Vec<Configuration>,
     /// Seconds each round measured.
     pub seconds: f64,
     /// What was found, in the order of the run.
     pub scenarios: Vec<ScenarioResult>,
+}
+
+/// Files and commands that set up a system.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Which.
+    pub subject: Subject,
+    /// Where it was set up like that.
+    pub scenarios: Vec<Scenario>,
+    /// One file or command each. `$DIR` is the directory of the round, `client` and `servers` are namespaces.
+    pub lines: Vec<String>,
+}
+
+impl Configuration {
+    /// Adds one to `list`, once.
+    pub fn note(list: &mut Vec<Configuration>, subject: Subject, scenario: Scenario, lines: Vec<String>) {
+        if lines.is_empty() {
+            return;
+        }
+        match list.iter_mut().find(|known| known.subject == subject && known.lines == lines) {
+            Some(known) if known.scenarios.contains(&scenario) => {}
+            Some(known) => known.scenarios.push(scenario),
+            None => list.push(Configuration { subject, scenarios: vec![scenario], lines }),
+        }
+    }
 }
 
 /// What one scenario found.
@@ -55,6 +92,9 @@ pub struct SubjectResult {
     pub ratio: Option<Summary>,
     /// Why there is no figure.
     pub failure: Option<String>,
+    /// Whether the reason is that it is not installed, or was built without what the scenario needs.
+    #[serde(default)]
+    pub is_absent: bool,
 }
 
 /// One round.
@@ -70,7 +110,7 @@ pub struct Round {
 impl SubjectResult {
     /// Without rounds yet.
     pub fn new(subject: Subject) -> SubjectResult {
-        SubjectResult { subject, rounds: Vec::new(), summary: None, ratio: None, failure: None }
+        SubjectResult { subject, rounds: Vec::new(), summary: None, ratio: None, failure: None, is_absent: false }
     }
 
     /// The figures of all rounds, or nothing if one failed.
@@ -78,8 +118,8 @@ impl SubjectResult {
         (self.failure.is_none() && !self.rounds.is_empty()).then(|| self.rounds.iter().map(|round| round.sample.value).collect())
     }
 
-    /// Median and range of a detail that every round has.
-    fn detail(&self, name: &str) -> Option<Summary> {
+    /// Median and range of a detail that every round has; none when one failed.
+    pub fn detail(&self, name: &str) -> Option<Summary> {
         self.values()?;
         let values: Option<Vec<f64>> = self.rounds.iter().map(|round| round.sample.details.get(name).copied()).collect();
         Summary::of(&values?)
@@ -129,6 +169,40 @@ impl ScenarioResult {
 }
 
 impl Report {
+    /// Reads the JSON of an earlier run.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or is not such JSON.
+    pub fn read(path: &Path) -> anyhow::Result<Report> {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{}: not the results of this version of vswitch-bench", path.display()))
+    }
+
+    /// Writes everything into `directory`: `report.json`, `report.md` and the plots that it shows, one SVG file each.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub fn write(&self, directory: &Path, comparison: Option<&Comparison>) -> anyhow::Result<()> {
+        let write = |name: &str, text: &str| {
+            let path = directory.join(name);
+            fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+        };
+        fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+        write("report.json", &serde_json::to_string_pretty(self).context("write the JSON")?)?;
+        let mut page = format!("# Benchmarks of the vswitch\n\n{}", self.markdown());
+        if let Some(comparison) = comparison {
+            page += &format!("\n## Changes\n\n{}", comparison.markdown());
+        }
+        page += "\n## Plots\n";
+        for Plot { file, title, svg } in self.plots() {
+            write(&file, &svg)?;
+            page += &format!("\n![{title}]({file})\n");
+        }
+        write("report.md", &page)
+    }
+
     /// The results as tables of plain text.
     pub fn text(&self) -> String {
         let mut text = format!("\n{}", self.table(presets::UTF8_FULL_CONDENSED));
@@ -153,7 +227,18 @@ impl Report {
         }
         text += &format!("{}\n\n", self.table(presets::ASCII_MARKDOWN));
         text += &self.settings().iter().map(|line| format!("- {line}\n")).collect::<String>();
-        text + &self.warnings().iter().map(|warning| format!("\nNote: {warning}\n")).collect::<String>()
+        text += &self.warnings().iter().map(|warning| format!("\nNote: {warning}\n")).collect::<String>();
+        text + &self.configurations()
+    }
+
+    /// Files and commands that set up the systems, as Markdown.
+    fn configurations(&self) -> String {
+        let mut text = String::new();
+        for Configuration { subject, scenarios, lines } in &self.configurations {
+            let scenarios = scenarios.iter().map(Scenario::to_string).collect::<Vec<_>>().join(", ");
+            text += &format!("\n{subject} in {scenarios}:\n\n```\n{}\n```\n", lines.join("\n").trim_end());
+        }
+        text
     }
 
     /// How systems were set up, and which core did what.
@@ -206,7 +291,8 @@ impl Report {
                     }
                     (None, failure) => {
                         let failure = failure.as_deref().unwrap_or("no round").replace('\n', " ");
-                        table.add_row([name, who, "failed".into(), String::new(), String::new(), String::new(), String::new(), failure]);
+                        let figure = if subject.is_absent { "absent" } else { "failed" };
+                        table.add_row([name, who, figure.into(), String::new(), String::new(), String::new(), String::new(), failure]);
                     }
                 }
             }
@@ -258,7 +344,7 @@ fn range_text(summary: &Summary, factor: &str) -> String {
 }
 
 /// Three digits that count, without exponent.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
         v if v >= 100.0 => 0,
@@ -281,25 +367,34 @@ pub fn warn(text: &str) {
     eprintln!("warning: {text}");
 }
 
+/// Reports to test with.
 #[cfg(test)]
-mod tests {
+pub(crate) mod test {
     use super::*;
     use crate::system::System;
 
-    fn subject(system: System, values: &[f64], failure: Option<&str>) -> SubjectResult {
+    pub(crate) fn subject(system: System, values: &[f64], failure: Option<&str>) -> SubjectResult {
         let rounds = values.iter().enumerate().map(|(i, value)| Round { round: i as u32 + 1, sample: Sample::new(*value) }).collect();
         SubjectResult { rounds, failure: failure.map(Into::into), ..SubjectResult::new(Subject::System(system)) }
     }
 
-    fn report(subjects: Vec<SubjectResult>) -> Report {
+    pub(crate) fn report(subjects: Vec<SubjectResult>) -> Report {
         Report {
             command: vec!["bench".into()],
             machine: Machine::here(std::path::Path::new("/nonexistent")),
             systems: BTreeMap::new(),
             seconds: 1.0,
-            scenarios: vec![ScenarioResult::new(Scenario::TapTcp, None, subjects)],
+            configurations: Vec::new(),
+            scenarios: vec![ScenarioResult::new(Scenario::named("tap-tcp").unwrap(), None, subjects)],
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test::{report, subject};
+    use super::*;
+    use crate::system::System;
 
     #[test]
     fn what_failed_shows_no_figure() {
@@ -320,10 +415,33 @@ mod tests {
     }
 
     #[test]
+    fn a_system_that_is_not_installed_is_no_failure_and_has_no_figure() {
+        let absent =
+            SubjectResult { is_absent: true, ..subject(System::Vde, &[], Some("not installed: vde_switch (apt-get install vde2)")) };
+        let report = report(vec![subject(System::Bare, &[20.0], None), absent]);
+        for text in [report.text(), report.markdown()] {
+            assert!(text.contains("absent") && text.contains("apt-get install vde2") && !text.contains("failed"), "{text}");
+        }
+    }
+
+    #[test]
+    fn equal_configurations_are_shown_once() {
+        let (bare, [tcp, small]) = (Subject::System(System::Bare), ["tap-tcp", "tap-64"].map(|name| Scenario::named(name).unwrap()));
+        let mut list = Vec::new();
+        for (scenario, line) in [(tcp, "a"), (tcp, "a"), (small, "a"), (small, "b")] {
+            Configuration::note(&mut list, bare, scenario, vec![line.into()]);
+        }
+        let seen: Vec<_> = list.iter().map(|configuration| (configuration.scenarios.clone(), configuration.lines[0].as_str())).collect();
+        assert_eq!(seen, [(vec![tcp, small], "a"), (vec![small], "b")]);
+        let report = Report { configurations: list, ..report(Vec::new()) };
+        assert!(report.markdown().contains("bare in tap-tcp, tap-64:\n\n```\na\n```\n"), "{}", report.markdown());
+    }
+
+    #[test]
     fn a_target_is_reached_by_the_median_of_the_ratios() {
         let report = report(vec![subject(System::Bare, &[20.0, 10.0, 30.0], None), subject(System::Vswitch, &[19.0, 9.0, 30.0], None)]);
         let result = &report.scenarios[0];
-        let target = &Scenario::TapTcp.targets()[0];
+        let target = &result.scenario.targets()[0];
         let figure = result.figure(target).unwrap();
         assert!((figure.median - 0.95).abs() < 1e-9 && result.reaches(target, &figure));
         let worse = Summary { median: 0.94, ..figure };

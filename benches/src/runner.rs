@@ -1,9 +1,9 @@
 //! The order of rounds: for each scenario A B C A B C ..., so that a slow minute of the machine meets all systems.
 
 use crate::interrupt;
-use crate::report::{self, Report, Round, ScenarioResult, SubjectResult};
+use crate::report::{self, Configuration, Report, Round, ScenarioResult, SubjectResult};
 use crate::scenario::{Scenario, Settings, Subject};
-use crate::system::System;
+use crate::system::{self, System};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -26,7 +26,8 @@ pub fn run(plan: &Plan, report: &mut Report) {
         if subjects.is_empty() || interrupt::came() {
             continue;
         }
-        report.scenarios.push(run_scenario(*scenario, &subjects, plan));
+        let result = run_scenario(*scenario, &subjects, plan, &mut report.configurations);
+        report.scenarios.push(result);
     }
 }
 
@@ -38,9 +39,18 @@ fn chosen(scenario: Scenario, systems: &[System]) -> Vec<Subject> {
     scenario.subjects().iter().copied().filter(is_chosen).collect()
 }
 
-fn run_scenario(scenario: Scenario, subjects: &[Subject], plan: &Plan) -> ScenarioResult {
+fn run_scenario(scenario: Scenario, subjects: &[Subject], plan: &Plan, configurations: &mut Vec<Configuration>) -> ScenarioResult {
     let lacking = scenario.lacking();
     let mut results: Vec<SubjectResult> = subjects.iter().map(|subject| SubjectResult::new(*subject)).collect();
+    for result in &mut results {
+        if let Subject::System(system) = result.subject
+            && let Some(reason) = system.lacking()
+        {
+            report::warn(&format!("{scenario}: {system}: {reason}"));
+            result.failure = Some(reason);
+            result.is_absent = true;
+        }
+    }
     for round in 1..=plan.rounds {
         for result in &mut results {
             // A figure needs all rounds; one that failed is not tried again.
@@ -53,10 +63,14 @@ fn run_scenario(scenario: Scenario, subjects: &[Subject], plan: &Plan) -> Scenar
                 None => interrupt::check().and_then(|()| scenario.round(result.subject, &plan.settings)),
             };
             match outcome {
-                Ok(sample) => result.rounds.push(Round { round, sample }),
+                Ok(mut sample) => {
+                    Configuration::note(configurations, result.subject, scenario, std::mem::take(&mut sample.configuration));
+                    result.rounds.push(Round { round, sample });
+                }
                 Err(error) => {
                     let failure = format!("{error:#}");
                     report::warn(&format!("{scenario}: {}: {failure}", result.subject));
+                    result.is_absent = error.chain().any(|cause| cause.is::<system::NotAvailable>());
                     result.failure = Some(failure);
                 }
             }

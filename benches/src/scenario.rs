@@ -1,42 +1,127 @@
 //! What is measured.
+//!
+//! A scenario is a row of [`table`]: what work is done ([`Work`]), by whom, in what unit. The modules beside it know the kinds of
+//! work; none knows a scenario or a system by name.
 
+mod addresses;
 pub mod fdb_scale;
-pub mod frame_rate;
-pub mod idle_cpu;
-pub mod round_trip;
-pub mod tcp;
+mod flood;
+mod frame_rate;
+mod idle;
+mod latency;
+mod round_trip;
+mod scaling;
+mod table;
+mod tcp;
+mod throughput;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::cores::{Cores, Load};
+use crate::generator::Latency;
 use crate::lab;
-use crate::system::{Attachment, Programs, System};
+use crate::system::{Programs, System};
+use crate::topology::Attachment;
 
-/// A scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scenario {
-    /// TCP, one stream, TAP to TAP with offload
-    TapTcp,
-    /// TCP, one stream, through AF_PACKET on veth
-    PacketTcp,
-    /// 64-octet frames per second, one way, TAP to TAP
-    #[value(name = "tap-64")]
-    #[serde(rename = "tap-64")]
-    Tap64,
-    /// UDP round trip with one packet in flight, the ends on different cores
-    Rtt,
-    /// The same with both ends on one core
-    RttOneCore,
-    /// CPU time of an idle daemon with 16 TAP ports
+/// A scenario: a row of the table.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Scenario(&'static Description);
+
+/// What a scenario is.
+#[derive(Debug)]
+pub struct Description {
+    /// What it is called.
+    pub name: String,
+    /// What it measures, in a line.
+    pub about: String,
+    /// Unit of its figure.
+    pub unit: &'static str,
+    /// Which figures are good.
+    pub better: Better,
+    /// Who is measured; the first is what the others are compared with.
+    pub subjects: &'static [Subject],
+    /// What its figures must reach.
+    pub targets: &'static [Target],
+    /// Its demand for cores, where it has one.
+    pub load: Option<Load>,
+    /// What is done.
+    pub work: Work,
+    /// Whether a quick run has it.
+    pub is_quick: bool,
+}
+
+/// What is done in a round.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Work {
+    /// `iperf3` with so many streams.
+    Tcp {
+        /// What the hosts hang on.
+        attachment: Attachment,
+        /// Connections at the same time.
+        streams: u8,
+        /// Whether the hosts leave checksums and segmentation to their devices.
+        offload: bool,
+    },
+    /// Frames per second at saturation.
+    FrameRate {
+        /// What the hosts hang on.
+        attachment: Attachment,
+        /// Sizes of frames, as [`Sizes`](crate::generator::Sizes) reads them.
+        sizes: &'static str,
+        /// Whether the server sends too.
+        both_ways: bool,
+    },
+    /// The highest rate without loss, by size of frames (RFC 2544 section 26.1).
+    Throughput {
+        /// What the hosts hang on.
+        attachment: Attachment,
+    },
+    /// How long single frames take at a load.
+    Latency {
+        /// What the hosts hang on.
+        attachment: Attachment,
+        /// Half of what the system can forward, or next to nothing.
+        half_load: bool,
+    },
+    /// Round trip of a UDP datagram between two sockets.
+    RoundTrip,
+    /// Addresses that are kept (RFC 2889 section 5.7).
+    AddressCapacity,
+    /// Addresses a second that are learned (RFC 2889 section 5.8).
+    LearningRate,
+    /// Copies a second of frames that go to all ports.
+    Flood {
+        /// To the broadcast address, or to one that nobody has.
+        broadcast: bool,
+    },
+    /// Frames per second against the size of something.
+    Scaling {
+        /// Of what.
+        of: Dimension,
+    },
+    /// CPU time without traffic.
     IdleCpu,
-    /// Lookups in address tables of 1,000 and 1,000,000 entries
+    /// Memory without traffic.
+    IdleMemory,
+    /// Lookups in the address table, in this process.
     FdbScale,
+}
+
+/// What can be large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dimension {
+    /// The number of ports.
+    Ports,
+    /// The number of MAC addresses.
+    Macs,
+    /// The number of VLANs.
+    Vlans,
 }
 
 /// What a round of a scenario measures: a system, or a variant where the scenario knows no systems.
@@ -75,12 +160,42 @@ pub struct Sample {
     pub value: f64,
     /// What else was seen, by name; the unit is the end of the name.
     pub details: BTreeMap<String, f64>,
+    /// How long frames took, where that was measured one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// The figure for each of several sizes of something, where the scenario goes through them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Curve>,
+    /// How the system was set up; the report has it once.
+    #[serde(skip)]
+    pub configuration: Vec<String>,
+}
+
+/// A figure against the size of something.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Of what, such as "ports".
+    pub of: String,
+    /// Size and figure, in the unit of the scenario, by rising size.
+    pub points: Vec<(f64, f64)>,
 }
 
 impl Sample {
     /// A sample without details.
     pub fn new(value: f64) -> Sample {
-        Sample { value, details: BTreeMap::new() }
+        Sample { value, ..Sample::default() }
+    }
+
+    /// With how long frames took.
+    #[must_use]
+    pub fn with_latency(self, latency: Option<Latency>) -> Sample {
+        Sample { latency, ..self }
+    }
+
+    /// With a figure for each size of something.
+    #[must_use]
+    pub fn with_curve(self, of: &str, points: Vec<(f64, f64)>) -> Sample {
+        Sample { curve: Some(Curve { of: of.into(), points }), ..self }
     }
 
     /// With one more detail.
@@ -88,6 +203,12 @@ impl Sample {
     pub fn with(mut self, name: &str, value: f64) -> Sample {
         self.details.insert(name.into(), value);
         self
+    }
+
+    /// With how the system was set up.
+    #[must_use]
+    pub fn by(self, switch: &crate::system::Started) -> Sample {
+        Sample { configuration: switch.configuration().to_vec(), ..self }
     }
 }
 
@@ -124,94 +245,54 @@ pub struct Target {
     pub bound: f64,
 }
 
-const BARE: Subject = Subject::System(System::Bare);
-const BRIDGE: Subject = Subject::System(System::Bridge);
-const VSWITCH: Subject = Subject::System(System::Vswitch);
-const BUSY: Subject = Subject::System(System::VswitchBusy);
-const SMALL: Subject = Subject::Entries(1_000);
-const LARGE: Subject = Subject::Entries(1_000_000);
-
 impl Scenario {
-    /// What it measures; the first is what the others are compared with.
+    /// All of them, in the order in which they are run.
+    pub fn all() -> impl Iterator<Item = Scenario> {
+        table::TABLE.iter().map(Scenario)
+    }
+
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Scenario> {
+        Scenario::all().find(|scenario| scenario.0.name == name)
+    }
+
+    /// Who it measures; the first is what the others are compared with.
     pub fn subjects(self) -> &'static [Subject] {
-        match self {
-            Scenario::TapTcp => &[BARE, BRIDGE, VSWITCH],
-            Scenario::PacketTcp => &[BRIDGE, VSWITCH],
-            Scenario::Tap64 => &[BARE, VSWITCH, BUSY],
-            Scenario::Rtt | Scenario::RttOneCore => &[BRIDGE, VSWITCH, BUSY],
-            Scenario::IdleCpu => &[VSWITCH],
-            Scenario::FdbScale => &[SMALL, LARGE],
-        }
+        self.0.subjects
     }
 
     /// Unit of its figure, and which figures are good.
     pub fn unit(self) -> (&'static str, Better) {
-        match self {
-            Scenario::TapTcp | Scenario::PacketTcp => ("Gbit/s", Better::Higher),
-            Scenario::Tap64 => ("kframes/s", Better::Higher),
-            Scenario::Rtt | Scenario::RttOneCore => ("us p50", Better::Lower),
-            Scenario::IdleCpu => ("% of a core", Better::Lower),
-            Scenario::FdbScale => ("ns/lookup", Better::Lower),
-        }
+        (self.0.unit, self.0.better)
     }
 
     /// What its figures must reach.
     pub fn targets(self) -> &'static [Target] {
-        const fn target(what: &'static str, subject: Subject, baseline: Option<Subject>, bound: f64) -> Target {
-            Target { what, subject, baseline, detail: None, bound }
-        }
-        const TAP_TCP: &[Target] = &[
-            target("TCP, one stream, TAP to TAP, against a bare loop", VSWITCH, Some(BARE), 0.95),
-            target("TCP, one stream, TAP to TAP, against a Linux bridge with veth ports", VSWITCH, Some(BRIDGE), 0.85),
-        ];
-        const PACKET_TCP: &[Target] = &[target("TCP, one stream, AF_PACKET on veth, against a Linux bridge", VSWITCH, Some(BRIDGE), 0.8)];
-        const TAP_64: &[Target] = &[target("64-octet frames per second, TAP to TAP, against a bare loop", VSWITCH, Some(BARE), 0.95)];
-        const RTT: &[Target] = &[
-            target("round trip p50, ends on different cores, adaptive, against a Linux bridge", VSWITCH, Some(BRIDGE), 1.5),
-            target("round trip p50, ends on different cores, busy, against a Linux bridge", BUSY, Some(BRIDGE), 1.0),
-        ];
-        const RTT_ONE_CORE: &[Target] = &[
-            target("round trip p50, both ends on one core, adaptive, against a Linux bridge", VSWITCH, Some(BRIDGE), 1.5),
-            target("round trip p50, both ends on one core, busy, against a Linux bridge", BUSY, Some(BRIDGE), 1.0),
-        ];
-        const IDLE_CPU: &[Target] = &[target("CPU of an idle daemon with 16 ports, adaptive, % of a core", VSWITCH, None, 1.0)];
-        const FDB_SCALE: &[Target] = &[
-            target("FDB lookup with 1,000,000 entries against 1,000", LARGE, Some(SMALL), 2.0),
-            Target {
-                what: "FDB with 1,000,000 entries, octets an entry",
-                subject: LARGE,
-                baseline: None,
-                detail: Some(fdb_scale::OCTETS),
-                bound: 16.0,
-            },
-        ];
-        match self {
-            Scenario::TapTcp => TAP_TCP,
-            Scenario::PacketTcp => PACKET_TCP,
-            Scenario::Tap64 => TAP_64,
-            Scenario::Rtt => RTT,
-            Scenario::RttOneCore => RTT_ONE_CORE,
-            Scenario::IdleCpu => IDLE_CPU,
-            Scenario::FdbScale => FDB_SCALE,
-        }
+        self.0.targets
     }
 
-    /// What the machine lacks for it, if anything.
-    pub fn lacking(self) -> Option<String> {
-        match self {
-            Scenario::TapTcp | Scenario::PacketTcp => lab::lacking(&[("iperf3", "iperf3")]),
-            Scenario::Tap64 | Scenario::Rtt | Scenario::RttOneCore | Scenario::IdleCpu => lab::lacking(&[]),
-            Scenario::FdbScale => None,
-        }
+    /// What it measures, in a line.
+    pub fn about(self) -> &'static str {
+        &self.0.about
+    }
+
+    /// Whether a quick run has it.
+    pub fn is_quick(self) -> bool {
+        self.0.is_quick
     }
 
     /// Its demand for cores, where it has one.
     pub fn load(self) -> Option<Load> {
-        match self {
-            Scenario::TapTcp | Scenario::PacketTcp | Scenario::Rtt => Some(Load::Stream),
-            Scenario::Tap64 => Some(Load::OneWay),
-            Scenario::RttOneCore => Some(Load::OneCore),
-            Scenario::IdleCpu | Scenario::FdbScale => None,
+        self.0.load
+    }
+
+    /// What the machine lacks for it, if anything.
+    pub fn lacking(self) -> Option<String> {
+        match self.0.work {
+            Work::Tcp { offload: true, .. } => lab::lacking(&[("iperf3", "iperf3")]),
+            Work::Tcp { offload: false, .. } => lab::lacking(&[("iperf3", "iperf3"), ("ethtool", "ethtool")]),
+            Work::FdbScale => None,
+            _ => lab::lacking(&[]),
         }
     }
 
@@ -221,22 +302,84 @@ impl Scenario {
     ///
     /// Whatever goes wrong. Everything is torn down then.
     pub fn round(self, subject: Subject, settings: &Settings) -> anyhow::Result<Sample> {
-        match (self, subject) {
-            (Scenario::TapTcp, Subject::System(system)) => tcp::round(system, Attachment::Tap, settings),
-            (Scenario::PacketTcp, Subject::System(system)) => tcp::round(system, Attachment::Packet, settings),
-            (Scenario::Tap64, Subject::System(system)) => frame_rate::round(system, settings),
-            (Scenario::Rtt, Subject::System(system)) => round_trip::round(system, Load::Stream, settings),
-            (Scenario::RttOneCore, Subject::System(system)) => round_trip::round(system, Load::OneCore, settings),
-            (Scenario::IdleCpu, Subject::System(_)) => idle_cpu::round(settings),
-            (Scenario::FdbScale, Subject::Entries(entries)) => fdb_scale::round(entries, settings),
-            _ => anyhow::bail!("{subject} is no subject of this scenario"),
+        let (system, demand) = match subject {
+            Subject::System(system) => (system, self.0.load.unwrap_or(Load::OneWay)),
+            Subject::Entries(entries) if self.0.work == Work::FdbScale => return fdb_scale::round(entries, settings),
+            Subject::Entries(_) => anyhow::bail!("{subject} is no subject of this scenario"),
+        };
+        match self.0.work {
+            Work::Tcp { attachment, streams, offload } => tcp::round(system, attachment, streams, offload, settings),
+            Work::FrameRate { attachment, sizes, both_ways } => frame_rate::round(system, attachment, sizes, both_ways, settings),
+            Work::Throughput { attachment } => throughput::round(system, attachment, settings),
+            Work::Latency { attachment, half_load } => latency::round(system, attachment, half_load, settings),
+            Work::RoundTrip => round_trip::round(system, demand, settings),
+            Work::AddressCapacity => addresses::capacity(system, settings),
+            Work::LearningRate => addresses::learning_rate(system, settings),
+            Work::Flood { broadcast } => flood::round(system, broadcast, settings),
+            Work::Scaling { of } => scaling::round(system, of, settings),
+            Work::IdleCpu => idle::cpu(system, settings),
+            Work::IdleMemory => idle::memory(system, settings),
+            Work::FdbScale => anyhow::bail!("{subject} is no subject of this scenario"),
         }
+    }
+}
+
+impl PartialEq for Scenario {
+    fn eq(&self, other: &Scenario) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Scenario {}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scenario({})", self.0.name)
     }
 }
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned()).as_str())
+        f.pad(&self.0.name)
+    }
+}
+
+impl From<Scenario> for String {
+    fn from(scenario: Scenario) -> String {
+        scenario.0.name.clone()
+    }
+}
+
+impl TryFrom<String> for Scenario {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Scenario, String> {
+        name.parse()
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Scenario, String> {
+        Scenario::named(name).ok_or_else(|| format!("there is no scenario \"{name}\" (--list shows them)"))
+    }
+}
+
+/// Scenarios by a pattern: a name, or how names begin with a `*` after it (`tap-*`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(pub Vec<Scenario>);
+
+impl FromStr for Pattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Pattern, String> {
+        let Some(start) = text.strip_suffix('*') else { return Ok(Pattern(vec![text.parse()?])) };
+        let found: Vec<_> = Scenario::all().filter(|scenario| scenario.0.name.starts_with(start)).collect();
+        if found.is_empty() {
+            return Err(format!("no scenario begins with \"{start}\" (--list shows them)"));
+        }
+        Ok(Pattern(found))
     }
 }
 
@@ -246,11 +389,39 @@ mod tests {
 
     #[test]
     fn targets_compare_what_is_measured() {
-        for scenario in Scenario::value_variants() {
-            assert!(!scenario.targets().is_empty(), "{scenario}");
+        for scenario in Scenario::all() {
             for target in scenario.targets() {
                 assert!(scenario.subjects().contains(&target.subject), "{}", target.what);
                 assert!(target.baseline.is_none_or(|baseline| scenario.subjects().contains(&baseline)), "{}", target.what);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_can_be_read_again() {
+        for scenario in Scenario::all() {
+            assert_eq!(Scenario::all().filter(|other| *other == scenario).count(), 1, "{scenario}");
+            assert_eq!(scenario.to_string().parse(), Ok(scenario));
+            let json = serde_json::to_string(&scenario).unwrap();
+            assert_eq!(serde_json::from_str::<Scenario>(&json).unwrap(), scenario);
+        }
+        assert!(serde_json::from_str::<Scenario>("\"tap-63\"").is_err());
+        assert!("tap-64*".parse::<Pattern>().unwrap().0.len() >= 2);
+        assert!("no-such*".parse::<Pattern>().is_err());
+    }
+
+    #[test]
+    fn systems_have_the_ports_that_scenarios_ask_for() {
+        for scenario in Scenario::all() {
+            let attachment = match scenario.0.work {
+                Work::Tcp { attachment, .. }
+                | Work::FrameRate { attachment, .. }
+                | Work::Throughput { attachment }
+                | Work::Latency { attachment, .. } => attachment,
+                _ => continue,
+            };
+            for subject in scenario.subjects() {
+                assert!(matches!(subject, Subject::System(system) if system.attaches(attachment)), "{scenario}: {subject}");
             }
         }
     }

@@ -1,25 +1,32 @@
-//! The systems that are measured: something that joins the sender's and the receiver's namespace.
+//! The systems that are measured: something that joins the hosts' namespaces.
+//!
+//! Each is set up as well as we know how: a fast peer makes our figure worth something. What was done to set one up is kept
+//! ([`Started::configuration`]) and shown in the report. All of it happens in the switch's namespace and the directory of the
+//! round, and ends with the [`Started`].
 
-use std::collections::BTreeMap;
+mod bare;
+mod bridge;
+mod open_vswitch;
+mod testpmd;
+mod vde;
+mod vswitchd;
+
 use std::fmt;
-use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::ValueEnum;
-use proto::config::{Config, DaemonConfig, PollMode, PortConfig, PortKind, SwitchConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::bare_loop::Fault;
 use crate::cores::Cores;
-use crate::interrupt;
-use crate::lab::{Lab, Running, veth};
+use crate::lab::{self, Lab, Running};
+use crate::topology::{self, Attachment, PortAt, Topology};
 
-/// The interface in the sender's namespace.
-pub const CLIENT_IF: &str = "client0";
-/// The interface in the receiver's namespace.
-pub const SERVER_IF: &str = "server0";
+pub use open_vswitch::Datapath;
+pub use vswitchd::start_with as start_vswitchd;
+pub use vswitchd::tap;
 
 /// How long a daemon may take to be ready.
 const READY_MAX: Duration = Duration::from_secs(20);
@@ -28,10 +35,20 @@ const READY_MAX: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum System {
-    /// A loop of our own that reads a frame and writes it, between two TAPs
+    /// A loop of our own that reads frames and writes them, nothing between: the limit for TAP and AF_PACKET
     Bare,
     /// The Linux bridge, with veth ports
     Bridge,
+    /// Open vSwitch, userspace datapath, AF_PACKET ports
+    Ovs,
+    /// Open vSwitch, userspace datapath, AF_XDP ports
+    OvsAfxdp,
+    /// Open vSwitch with DPDK, vhost-user ports
+    OvsDpdk,
+    /// DPDK's testpmd in io mode between two vhost-user ports, nothing between: the limit for vhost-user
+    Testpmd,
+    /// vde_switch, TAP ports
+    Vde,
     /// vswitchd with adaptive polling, the default
     Vswitch,
     /// vswitchd with busy polling
@@ -40,12 +57,7 @@ pub enum System {
 
 impl fmt::Display for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            System::Bare => "bare",
-            System::Bridge => "bridge",
-            System::Vswitch => "vswitch",
-            System::VswitchBusy => "vswitch-busy",
-        })
+        f.pad(self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned()).as_str())
     }
 }
 
@@ -53,22 +65,93 @@ impl System {
     /// How it is set up, for the report.
     pub fn setting(self) -> &'static str {
         match self {
-            System::Bare => "one thread, read and write between two TAPs with virtio_net_hdr, epoll",
-            System::Bridge => "veth ports with all offloads; STP, multicast snooping and bridge-nf-call off",
+            System::Bare => {
+                "one thread, epoll; TAP: read and write a frame at a time with virtio_net_hdr; AF_PACKET: receive ring and sendmmsg"
+            }
+            System::Bridge => {
+                "veth ports with all offloads; STP, multicast snooping and bridge-nf-call off; works in the context of the sender"
+            }
+            System::Ovs => "netdev datapath, AF_PACKET ports on veth, userspace TSO for TCP with offload",
+            System::OvsAfxdp => {
+                "netdev datapath, AF_XDP ports on veth in generic mode, a PMD thread; hosts without transmit checksum offload"
+            }
+            System::OvsDpdk => "netdev datapath, vhost-user ports, a PMD thread",
+            System::Testpmd => "io mode between two vhost-user ports, one forwarding core",
+            System::Vde => "TAP ports",
             System::Vswitch => "1 worker, poll = \"adaptive\"",
             System::VswitchBusy => "1 worker, poll = \"busy\"",
         }
     }
+
+    /// What its programs say of their version; empty when they do not.
+    pub fn version(self, programs: &Programs) -> String {
+        let (program, arguments) = match self {
+            System::Bare => return "this program".into(),
+            System::Bridge => return "of the kernel".into(),
+            System::Ovs | System::OvsAfxdp => (open_vswitch::daemon(Datapath::Packet), "--version"),
+            System::OvsDpdk => (open_vswitch::daemon(Datapath::Dpdk), "--version"),
+            System::Testpmd => (lab::program("dpdk-testpmd"), "-v"),
+            System::Vde => (lab::program("vde_switch"), "--version"),
+            System::Vswitch | System::VswitchBusy => (Some(programs.vswitchd.clone()), "--version"),
+        };
+        match (self, program) {
+            // It only says so on its way to forwarding.
+            (System::Testpmd, Some(_)) => lab::first_line_of("pkg-config", &["--modversion", "libdpdk"]),
+            (_, Some(program)) => lab::first_line_of(&program.to_string_lossy(), &[arguments]),
+            (_, None) => String::new(),
+        }
+    }
+
+    /// What the machine lacks for it, with the Debian packages that have it.
+    pub fn lacking(self) -> Option<String> {
+        let missing = match self {
+            System::Bare | System::Bridge | System::Vswitch | System::VswitchBusy => Vec::new(),
+            System::Ovs => open_vswitch::missing(Datapath::Packet),
+            System::OvsAfxdp => open_vswitch::missing(Datapath::Xdp),
+            System::OvsDpdk => open_vswitch::missing(Datapath::Dpdk),
+            System::Testpmd => lab::missing(&[("dpdk-testpmd", "dpdk")]),
+            System::Vde => lab::missing(&[("vde_switch", "vde2")]),
+        };
+        (!missing.is_empty()).then(|| format!("not installed: {}", missing.join(", ")))
+    }
+
+    /// Whether it has ports of this kind. The bridge's are veths whatever the others have.
+    pub fn attaches(self, attachment: Attachment) -> bool {
+        match self {
+            System::Bare | System::Bridge => attachment != Attachment::VhostUser,
+            System::Ovs | System::OvsAfxdp => attachment == Attachment::Packet,
+            System::OvsDpdk | System::Testpmd => attachment == Attachment::VhostUser,
+            System::Vde => attachment == Attachment::Tap,
+            System::Vswitch | System::VswitchBusy => true,
+        }
+    }
+
+    /// The ports it is used with where nothing else is asked for.
+    pub fn native(self) -> Attachment {
+        match self {
+            System::Bridge | System::Ovs | System::OvsAfxdp => Attachment::Packet,
+            System::OvsDpdk | System::Testpmd => Attachment::VhostUser,
+            System::Bare | System::Vde | System::Vswitch | System::VswitchBusy => Attachment::Tap,
+        }
+    }
+
+    /// Whether it works in the context of whoever sends, so that its generator is never ahead of it.
+    pub fn is_part_of_the_sender(self) -> bool {
+        self == System::Bridge
+    }
 }
 
-/// What the hosts hang on, where a system leaves the choice. The bridge takes veth always, the bare loop TAP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attachment {
-    /// A TAP of the switch in the host's namespace.
-    Tap,
-    /// A veth whose other end the switch attaches through AF_PACKET.
-    Packet,
+/// What a system that is installed cannot do, as it was built: no failure, but no figure.
+#[derive(Debug)]
+pub struct NotAvailable(pub String);
+
+impl fmt::Display for NotAvailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not available: {}", self.0)
+    }
 }
+
+impl std::error::Error for NotAvailable {}
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -79,146 +162,111 @@ pub struct Programs {
     pub vswitchd: PathBuf,
 }
 
+/// Makes a switch forget all addresses it learned.
+type Forget = Box<dyn Fn(&Lab) -> anyhow::Result<()> + Send + Sync>;
+
 /// A system at work.
 pub struct Started {
-    running: Option<Running>,
+    /// The process that forwards first, then those it needs, in the order in which they are to end.
+    running: Vec<Running>,
+    ports: Vec<PortAt>,
+    forget: Option<Forget>,
+    configuration: Vec<String>,
 }
 
 impl Started {
-    /// The process that forwards; the bridge has none.
-    pub fn pid(&self) -> Option<u32> {
-        self.running.as_ref().map(Running::pid)
+    /// A system with a netdev for each port.
+    fn with_netdevs(topology: &Topology, running: Vec<Running>, configuration: Vec<String>) -> Started {
+        Started { running, ports: (0..topology.ports).map(PortAt::Netdev).collect(), forget: None, configuration }
     }
 
-    /// Fails when the process has ended.
+    fn forgetting(self, forget: impl Fn(&Lab) -> anyhow::Result<()> + Send + Sync + 'static) -> Started {
+        Started { forget: Some(Box::new(forget)), ..self }
+    }
+
+    /// The process that forwards; the bridge has none.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.first().map(Running::pid)
+    }
+
+    /// The hosts' sides of its ports; the first is the client's.
+    pub fn ports(&self) -> &[PortAt] {
+        &self.ports
+    }
+
+    /// How it was set up: files, commands.
+    pub fn configuration(&self) -> &[String] {
+        &self.configuration
+    }
+
+    /// Makes it forget all addresses it learned.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot, or fails to.
+    pub fn forget(&self, lab: &Lab) -> anyhow::Result<()> {
+        match &self.forget {
+            Some(forget) => forget(lab),
+            None => bail!("this system cannot be told to forget addresses"),
+        }
+    }
+
+    /// Fails when a process of it has ended.
     ///
     /// # Errors
     ///
     /// How it ended.
     pub fn check_alive(&mut self) -> anyhow::Result<()> {
-        self.running.as_mut().map_or(Ok(()), Running::check_alive)
+        self.running.iter_mut().try_for_each(Running::check_alive)
     }
 }
 
-/// Joins the client's and the server's namespace of `lab` by `system`. Then they have [`CLIENT_IF`] and [`SERVER_IF`], both up.
+/// Joins the hosts' namespaces of `lab` by `system`. Then they have an interface for each port (see
+/// [`Topology::interface`]), or there is a socket.
 ///
 /// # Errors
 ///
-/// When it does not start. `lab` takes everything away on drop.
-pub fn start(system: System, programs: &Programs, lab: &Lab, attachment: Attachment, cores: Cores) -> anyhow::Result<Started> {
-    let running = match system {
-        System::Bare => Some(start_bare_loop(programs, lab, cores, Fault::default())?),
-        System::Bridge => {
-            start_bridge(lab)?;
-            None
-        }
-        System::Vswitch => Some(start_vswitchd(programs, lab, &two_ports(lab, attachment)?, PollMode::Adaptive, cores)?),
-        System::VswitchBusy => Some(start_vswitchd(programs, lab, &two_ports(lab, attachment)?, PollMode::Busy, cores)?),
-    };
-    Ok(Started { running })
+/// When it does not start. `lab` and the [`Started`] take everything away on drop.
+pub fn start(system: System, programs: &Programs, lab: &Lab, topology: &Topology, cores: Cores) -> anyhow::Result<Started> {
+    if !system.attaches(topology.attachment) {
+        bail!("{system} has no {} ports", topology.attachment);
+    }
+    let mut started = match system {
+        System::Bare => bare::start(programs, lab, topology, cores, Fault::default()),
+        System::Bridge => bridge::start(lab, topology),
+        System::Ovs => open_vswitch::start(lab, topology, cores, Datapath::Packet),
+        System::OvsAfxdp => open_vswitch::start(lab, topology, cores, Datapath::Xdp),
+        System::OvsDpdk => open_vswitch::start(lab, topology, cores, Datapath::Dpdk),
+        System::Testpmd => testpmd::start(lab, topology, cores),
+        System::Vde => vde::start(lab, topology, cores),
+        System::Vswitch | System::VswitchBusy => vswitchd::start(system, programs, lab, topology, cores),
+    }?;
+    topology::prepare_hosts(lab, topology, system != System::OvsAfxdp)?;
+    // As they can be typed again: what is of this round only has a name.
+    let directory = lab.directory().to_string_lossy().into_owned();
+    for line in &mut started.configuration {
+        *line = line.replace(&directory, "$DIR").replace(lab.client.name(), "client").replace(lab.server.name(), "servers");
+    }
+    Ok(started)
 }
 
-/// As [`start`] with [`System::Bare`], made worse on purpose.
+/// As [`start`] with [`System::Bare`] over two TAPs, made worse on purpose.
 ///
 /// # Errors
 ///
 /// As [`start`].
 pub fn start_faulty(programs: &Programs, lab: &Lab, cores: Cores, fault: Fault) -> anyhow::Result<Started> {
-    Ok(Started { running: Some(start_bare_loop(programs, lab, cores, fault)?) })
+    bare::start(programs, lab, &Topology::pair(Attachment::Tap, topology::Hosts::Generator), cores, fault)
 }
 
-fn start_bare_loop(programs: &Programs, lab: &Lab, cores: Cores, fault: Fault) -> anyhow::Result<Running> {
-    let mut command = lab.switch.command(&programs.bench, cores.switch);
-    command.arg("bare-loop");
-    command.arg(format!("{}:{CLIENT_IF}", lab.client.name())).arg(format!("{}:{SERVER_IF}", lab.server.name()));
-    command.args(["--delay-nanos", &fault.delay.as_nanos().to_string(), "--drop-every", &fault.drop_every.to_string()]);
-    let mut running = Running::start("the bare loop", &mut command)?;
-    running.wait_for_line("ready")?;
-    Ok(running)
+/// The core for a thread that never sleeps: the switch's, or the last one where that is left to the scheduler, which then
+/// cannot move it.
+fn busy_core(cores: Cores) -> u16 {
+    cores.switch.or_else(|| crate::cores::allowed().last().copied()).unwrap_or(0)
 }
 
-fn start_bridge(lab: &Lab) -> anyhow::Result<()> {
-    let switch = &lab.switch;
-    let off = ["stp_state", "0", "forward_delay", "0", "mcast_snooping", "0", "nf_call_iptables", "0", "nf_call_ip6tables", "0"];
-    switch.run("ip", &[&["link", "add", "br0", "type", "bridge"], &off[..]].concat())?;
-    // Exists where br_netfilter is loaded; then it is per namespace and on by default.
-    switch.run("sh", &["-c", "for f in /proc/sys/net/bridge/bridge-nf-call-*; do if [ -e $f ]; then echo 0 >$f; fi; done"])?;
-    switch.run("ip", &["link", "set", "br0", "up"])?;
-    for (port, host, interface) in [("p0", &lab.client, CLIENT_IF), ("p1", &lab.server, SERVER_IF)] {
-        veth(switch, port, host, interface)?;
-        switch.run("ip", &["link", "set", port, "master", "br0"])?;
-    }
-    for port in ["p0", "p1"] {
-        interrupt::wait_for(&format!("bridge port {port} forwards"), READY_MAX, || {
-            let links = switch.run("ip", &["-d", "-o", "link", "show", port])?;
-            Ok(links.contains("state forwarding").then_some(()))
-        })?;
-    }
-    Ok(())
-}
-
-/// A switch with a port for the client and one for the server.
-fn two_ports(lab: &Lab, attachment: Attachment) -> anyhow::Result<BTreeMap<String, PortConfig>> {
-    let mut ports = BTreeMap::new();
-    for (nic, host, interface) in [("p0", &lab.client, CLIENT_IF), ("p1", &lab.server, SERVER_IF)] {
-        let port = match attachment {
-            Attachment::Tap => tap(host.name(), interface),
-            Attachment::Packet => {
-                veth(&lab.switch, nic, host, interface)?;
-                PortConfig { kind: PortKind::Nic, interface: Some(nic.into()), ..PortConfig::new("bench") }
-            }
-        };
-        ports.insert(nic.into(), port);
-    }
-    Ok(ports)
-}
-
-/// A TAP port with this netdev in this namespace.
-pub fn tap(netns: &str, interface: &str) -> PortConfig {
-    PortConfig { interface: Some(interface.into()), netns: Some(netns.into()), ..PortConfig::new("bench") }
-}
-
-/// Starts `vswitchd` in the switch's namespace with these ports of one switch, `bench`, and waits until it is ready.
-///
-/// # Errors
-///
-/// When it does not start, with what it said.
-pub fn start_vswitchd(
-    programs: &Programs,
-    lab: &Lab,
-    ports: &BTreeMap<String, PortConfig>,
-    poll: PollMode,
-    cores: Cores,
-) -> anyhow::Result<Running> {
-    if !programs.vswitchd.is_file() {
-        bail!("no vswitchd at {} (build it, or give --vswitchd PATH)", programs.vswitchd.display());
-    }
-    let config = Config {
-        daemon: DaemonConfig { workers: 1, cores: cores.switch.into_iter().collect(), poll, ..DaemonConfig::default() },
-        switch: [("bench".to_owned(), SwitchConfig::default())].into(),
-        port: ports.clone(),
-        fdb: Vec::new(),
-    };
-    let file = lab.path("vswitchd.toml");
-    std::fs::write(&file, toml::to_string(&config)?).with_context(|| format!("write {}", file.display()))?;
-    // sd_notify(3).
-    let notify = lab.path("notify");
-    let socket = UnixDatagram::bind(&notify).with_context(|| format!("bind {}", notify.display()))?;
-    socket.set_nonblocking(true)?;
-
-    let mut command = lab.switch.command(&programs.vswitchd, None);
-    command.arg("--config").arg(&file).arg("--socket").arg(lab.path("socket")).arg("--state-dir").arg(lab.path("state"));
-    command.env("NOTIFY_SOCKET", &notify).env("RUST_LOG", "warn");
-    let mut running = Running::start("vswitchd", &mut command)?;
-    interrupt::wait_for("vswitchd is ready", READY_MAX, || {
-        let mut message = [0; 4096];
-        while let Ok(len) = socket.recv(&mut message) {
-            if message[..len].split(|octet| *octet == b'\n').any(|line| line == b"READY=1") {
-                return Ok(Some(()));
-            }
-        }
-        running.check_alive().map(|()| None)
-    })
-    .with_context(|| running.errors())?;
-    Ok(running)
+/// The core for a thread that manages a switch: not the busy one if there is another.
+fn idle_core(cores: Cores) -> u16 {
+    let busy = busy_core(cores);
+    crate::cores::allowed().into_iter().find(|core| *core != busy).unwrap_or(busy)
 }

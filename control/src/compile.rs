@@ -161,6 +161,8 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
             hairpin: settings.hairpin,
             isolated: settings.isolated,
             patch_peer: peer.map(|peer| peer.id),
+            bond: None,
+            member_of: None,
             state: parts.state.clone(),
             counters: parts.counters.clone(),
         };

@@ -27,7 +27,7 @@ impl Counter {
 
 /// What one worker counted at one port. Octets are those of the Ethernet frame without FCS.
 ///
-/// At rest, over all ports of a daemon: `rx_packets + copies = tx_packets + all drops`.
+/// At rest, over all ports of a daemon: `rx_packets + copies + injected = tx_packets + punted + all drops`.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct PortCounters {
@@ -40,8 +40,12 @@ pub struct PortCounters {
     /// Octets of frames transmitted.
     pub tx_bytes: Counter,
     /// Frames that came into being beyond those received: one for each further target of a flooded frame (counted where it
-    /// arrived) and for each further segment of a frame cut in software (counted where it leaves).
+    /// arrived), for each further member of a bond and each copy for control (counted at the bond or member), and for each further segment of a frame cut in software (counted where it leaves).
     pub copies: Counter,
+    /// Frames, and copies of frames, that control got.
+    pub punted: Counter,
+    /// Frames that control gave to be transmitted here.
+    pub injected: Counter,
     /// Receive calls that failed for another reason than an empty queue or a link that is down.
     pub rx_errors: Counter,
     drops: [Counter; DropReason::COUNT],
@@ -55,6 +59,8 @@ impl Default for PortCounters {
             tx_packets: Counter::default(),
             tx_bytes: Counter::default(),
             copies: Counter::default(),
+            punted: Counter::default(),
+            injected: Counter::default(),
             rx_errors: Counter::default(),
             drops: core::array::from_fn(|_| Counter::default()),
         }

@@ -66,6 +66,12 @@ drop_reasons! {
     MacControl = "mac-control", Ingress;
     /// The destination is one of the reserved group addresses 01:80:c2:00:00:02 to :0f; `group_fwd_mask` lets some pass.
     ReservedGroup = "reserved-group", Ingress;
+    /// The frame arrived at a member of a bond that is not active (`all_slaves_active` lets it in).
+    BondInactive = "bond-inactive", Ingress;
+    /// The bond sent the frame by another member, and it came back.
+    BondOwnFrame = "bond-own-frame", Ingress;
+    /// The frame was for the control plane, where too many wait.
+    PuntQueueFull = "punt-queue-full", Ingress;
     /// The frame has no VLAN tag, and the port has no native VLAN.
     NoPvid = "no-pvid", Ingress;
     /// The frame carries a VLAN tag, and the port is an access port (`accept_tagged` relaxes this).
@@ -88,6 +94,8 @@ drop_reasons! {
     VlanEgressFilter = "vlan-egress-filter", Egress;
     /// The destination is at a port that is disabled, has no carrier or lost its device.
     PortDown = "port-down", Egress;
+    /// No member of the bond can transmit.
+    BondNoMember = "bond-no-member", Egress;
     /// The frame is longer than the MTU of the port it should leave.
     MtuExceeded = "mtu-exceeded", Egress;
     /// The frame needs software segmentation for this port, and its headers do not allow that.

@@ -1,4 +1,4 @@
-//! What a worker tells control: a bounded queue between the two threads. What does not fit is lost and counted.
+//! What a worker tells control: bounded queues between the two threads. Events that do not fit are lost and counted.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use crate::device::Wake;
+use crate::punt::PuntQueue;
 use crate::worker::WorkerEvent;
 
 /// Events that wait at most.
@@ -16,13 +17,21 @@ pub struct EventQueue {
     queue: ArrayQueue<WorkerEvent>,
     watch_fdb: AtomicBool,
     lost: AtomicU64,
+    /// Frames for control.
+    pub punted: PuntQueue,
     notify: Arc<dyn Wake>,
 }
 
 impl EventQueue {
     /// An empty queue; `notify` is woken when an event is added to an empty queue.
     pub fn new(notify: Arc<dyn Wake>) -> EventQueue {
-        EventQueue { queue: ArrayQueue::new(QUEUE), watch_fdb: AtomicBool::new(false), lost: AtomicU64::new(0), notify }
+        EventQueue {
+            queue: ArrayQueue::new(QUEUE),
+            watch_fdb: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            punted: PuntQueue::new(notify.clone()),
+            notify,
+        }
     }
 
     /// Adds an event.

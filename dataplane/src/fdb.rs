@@ -55,7 +55,7 @@ pub const AGEING_MAX: u32 = 1 << (TICK_BITS - 1);
 /// taken before addresses are pushed out. See the [module](self) for how it works.
 pub struct Fdb {
     sets: Box<[Set]>,
-    seed: [u64; 2],
+    places: Places,
     len: AtomicUsize,
     by_port: Box<[AtomicU32]>,
     learned: AtomicU64,
@@ -216,30 +216,62 @@ impl Value {
         self.0 >> 48 == hash >> 48
     }
 
+    /// Ticks since the last frame from the address.
+    #[inline]
+    fn age(self, now: u32) -> u32 {
+        now.wrapping_sub(self.seen()) & TICK_MASK
+    }
+
     #[inline]
     fn expired(self, now: u32, ageing: u32) -> bool {
-        (now.wrapping_sub(self.seen()) & TICK_MASK) > ageing && self.kind().ages()
+        self.age(now) > ageing && self.kind().ages()
     }
 }
 
-/// An address and where it may be in the table that computed it.
+/// An address with its VLAN, and where it may be in the table that computed it.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     key: u64,
     hash: u64,
 }
 
+/// Computes places in one table. A copy of what the table knows, so that a loop over frames keeps it in registers.
+#[derive(Clone, Copy)]
+pub struct Places {
+    /// Secret factors: guests choose addresses, but not which of them collide.
+    seed: [u64; 2],
+}
+
+impl Places {
+    fn new() -> Places {
+        let random = RandomState::new();
+        Places { seed: if cfg!(loom) { [1, 3] } else { [random.hash_one(0), random.hash_one(1) | 1] } }
+    }
+
+    /// Where `mac` in `vlan` may be.
+    #[inline]
+    pub fn place(&self, mac: u64, vlan: VlanId) -> Place {
+        let key = mac | u64::from(vlan.get()) << 48;
+        let product = u128::from(key ^ self.seed[0]) * u128::from(self.seed[1]);
+        Place { key, hash: product as u64 ^ (product >> 64) as u64 }
+    }
+}
+
+/// Whether both are the same address in the same VLAN.
+impl PartialEq for Place {
+    #[inline]
+    fn eq(&self, other: &Place) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Place {}
+
 impl Place {
     /// The MAC address as a number, see [`MacAddr::to_u64`].
     #[inline]
     pub fn mac(self) -> u64 {
         self.key & ((1 << 48) - 1)
-    }
-
-    /// Whether both are for the same address and VLAN; they must come from the same table.
-    #[inline]
-    pub fn is_same(self, other: Place) -> bool {
-        self.key == other.key
     }
 
     /// The ways of a set in the order in which this address takes and searches them: with few entries in the set the
@@ -250,7 +282,21 @@ impl Place {
 
     #[inline]
     fn first_way(self) -> usize {
-        (self.hash >> 45) as usize & (WAYS - 1)
+        self.hash as usize % WAYS
+    }
+}
+
+impl Slot {
+    /// The value of an address if it is in this slot.
+    #[inline]
+    fn probe(&self, place: Place) -> Option<Value> {
+        if self.key.load(Ordering::Acquire) & KEY_MASK != place.key {
+            return None;
+        }
+        let value = Value(self.value.load(Ordering::Acquire));
+        // The slot may have changed hands between the two loads above.
+        let same = self.key.load(Ordering::Relaxed) & KEY_MASK == place.key && value.belongs_to(place.hash);
+        same.then_some(value)
     }
 }
 
@@ -259,21 +305,9 @@ impl Set {
         Set { slots: core::array::from_fn(|_| Slot { key: AtomicU64::new(0), value: AtomicU64::new(0) }) }
     }
 
-    /// The value of an address if it is in this way.
-    #[inline]
-    fn probe(&self, way: usize, place: Place) -> Option<Value> {
-        if self.slots[way].key.load(Ordering::Acquire) & KEY_MASK != place.key {
-            return None;
-        }
-        let value = Value(self.slots[way].value.load(Ordering::Acquire));
-        // The slot may have changed hands between the two loads above.
-        let same = self.slots[way].key.load(Ordering::Relaxed) & KEY_MASK == place.key && value.belongs_to(place.hash);
-        same.then_some(value)
-    }
-
     /// The way that holds an address, and its value.
     fn find(&self, place: Place) -> Option<(usize, Value)> {
-        place.ways().find_map(|way| self.probe(way, place).map(|value| (way, value)))
+        place.ways().find_map(|way| self.slots[way].probe(place).map(|value| (way, value)))
     }
 
     #[inline]
@@ -332,10 +366,9 @@ impl Fdb {
     /// A table for `capacity` addresses, rounded up to a power of two, at least 64 and at most 2^24.
     pub fn new(capacity: usize) -> Fdb {
         let sets = capacity.clamp(if cfg!(loom) { WAYS } else { 64 }, 1 << 24).next_power_of_two() / WAYS;
-        let random = RandomState::new();
         Fdb {
             sets: (0..sets).map(|_| Set::new()).collect(),
-            seed: if cfg!(loom) { [1, 3] } else { [random.hash_one(0), random.hash_one(1) | 1] },
+            places: Places::new(),
             len: AtomicUsize::new(0),
             by_port: (0..if cfg!(loom) { 4 } else { PORTS_MAX }).map(|_| AtomicU32::new(0)).collect(),
             learned: AtomicU64::new(0),
@@ -362,18 +395,21 @@ impl Fdb {
         self.len() == 0
     }
 
+    /// What computes places in this table.
+    #[inline]
+    pub fn places(&self) -> Places {
+        self.places
+    }
+
     /// Where `mac` in `vlan` may be.
     #[inline]
     pub fn place(&self, mac: u64, vlan: VlanId) -> Place {
-        let key = mac | u64::from(vlan.get()) << 48;
-        // One folded multiplication with secret factors: guests choose addresses, but not which of them collide.
-        let product = u128::from(key ^ self.seed[0]) * u128::from(self.seed[1]);
-        Place { key, hash: product as u64 ^ (product >> 64) as u64 }
+        self.places.place(mac, vlan)
     }
 
     #[inline]
     fn home(&self, place: Place) -> usize {
-        place.hash as usize & (self.sets.len() - 1)
+        (place.hash as usize / WAYS) & (self.sets.len() - 1)
     }
 
     #[inline]
@@ -381,20 +417,17 @@ impl Fdb {
         (place.hash >> 24) as usize & (self.sets.len() - 1)
     }
 
+    /// The slot where an address most likely is.
+    #[inline]
+    fn first(&self, place: Place) -> &Slot {
+        &self.sets[self.home(place)].slots[place.first_way()]
+    }
+
     /// Brings the slot where an address most likely is into the cache, so that several misses overlap. The result only keeps the
     /// compiler from leaving the load out.
     #[inline]
     pub fn touch(&self, place: Place) -> u64 {
-        self.sets[self.home(place)].slots[place.first_way()].key.load(Ordering::Relaxed)
-    }
-
-    /// The value of an address. The first way it may be in is tried here, the others out of line.
-    #[inline]
-    fn value(&self, place: Place) -> Option<Value> {
-        match self.sets[self.home(place)].probe(place.first_way(), place) {
-            Some(value) => Some(value),
-            None => self.find(place).map(|(_, _, value)| value),
-        }
+        self.first(place).key.load(Ordering::Relaxed)
     }
 
     /// Set, way and value of an address.
@@ -415,14 +448,37 @@ impl Fdb {
     /// The port an address is at, unless the entry has expired.
     #[inline]
     pub fn lookup(&self, place: Place, now: u32, ageing: u32) -> Option<PortId> {
-        let value = self.value(place)?;
+        match self.first(place).probe(place) {
+            Some(value) if value.age(now) <= ageing => Some(value.port()),
+            _ => self.lookup_further(place, now, ageing),
+        }
+    }
+
+    /// Out of line, as nearly every address is in its first slot and young.
+    #[inline(never)]
+    fn lookup_further(&self, place: Place, now: u32, ageing: u32) -> Option<PortId> {
+        let (_, _, value) = self.find(place)?;
         (!value.expired(now, ageing)).then(|| value.port())
     }
 
     /// Learns that an address is at a port, or refreshes its age.
     #[inline]
     pub fn learn(&self, place: Place, learner: &Learner) -> Learned {
-        if let Some(value) = self.value(place)
+        let slot = self.first(place);
+        // Nearly always nothing is new, not even the tick. Should the slot have changed hands between the two loads, then to
+        // another address of this port, and the next frame learns.
+        if slot.key.load(Ordering::Acquire) & KEY_MASK == place.key
+            && slot.value.load(Ordering::Relaxed) == Value::new(learner.port, learner.now, learner.kind, place.hash).0
+        {
+            return Learned::Known;
+        }
+        self.learn_news(place, *learner)
+    }
+
+    #[inline(never)]
+    fn learn_news(&self, place: Place, learner: Learner) -> Learned {
+        let learner = &learner;
+        if let Some((_, _, value)) = self.find(place)
             && !value.expired(learner.now, learner.ageing)
         {
             if value.port() != learner.port {
@@ -585,10 +641,7 @@ impl Fdb {
         (0..WAYS)
             .filter_map(|way| claim.entry(way).map(|(_, value)| (way, value)))
             .filter(|(_, value)| value.kind().ages())
-            .map(|(way, value)| {
-                let age = learner.now.wrapping_sub(value.seen()) & TICK_MASK;
-                ((self.by_port[value.port().index()].load(Ordering::Relaxed), age), way)
-            })
+            .map(|(way, value)| ((self.by_port[value.port().index()].load(Ordering::Relaxed), value.age(learner.now)), way))
             .filter(|((count, _), _)| *count >= held)
             .max()
     }
@@ -641,7 +694,7 @@ impl Fdb {
             (0..WAYS)
                 .filter_map(|way| claim.entry(way).map(|(_, value)| (way, value)))
                 .filter(|(_, value)| value.kind().ages())
-                .max_by_key(|(_, value)| now.wrapping_sub(value.seen()) & TICK_MASK)
+                .max_by_key(|(_, value)| value.age(now))
                 .map(|(way, _)| way)
         };
         let in_alternate = |pick: &dyn Fn(&Claim<'_>) -> Option<usize>| alternate_claim.as_ref().and_then(|c| pick(c).map(|way| (c, way)));

@@ -332,7 +332,11 @@ impl<'a> Frame<'a> {
     #[inline]
     pub fn ethernet_header(&self) -> Option<&[u8; ethernet::HEADER_LEN]> {
         debug_assert_eq!(self.written, 0);
-        self.slot.0.get(usize::from(self.start)..usize::from(self.end))?.first_chunk()
+        let (start, end) = (usize::from(self.start), usize::from(self.end));
+        if start + ethernet::HEADER_LEN > end {
+            return None;
+        }
+        self.slot.0.get(start..start + ethernet::HEADER_LEN)?.first_chunk()
     }
 
     /// Destination address.

@@ -5,6 +5,7 @@
 //!
 //! Start with [`pipeline`]: it shows the way of a frame from top to bottom.
 
+pub mod bond;
 pub mod burst;
 pub mod clock;
 pub mod counters;
@@ -16,6 +17,7 @@ pub mod frame;
 pub mod memory;
 pub mod offload;
 pub mod pipeline;
+pub mod punt;
 pub mod snapshot;
 mod sync;
 pub mod vlan;

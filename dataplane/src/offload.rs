@@ -62,16 +62,18 @@ impl core::error::Error for BadOffload {}
 /// of GSO frames (virtio 1.2 clause 5.1.6.2.1) and everything in the head, where the switch may edit it. Flags that are
 /// not known are ignored, as that clause demands.
 ///
+/// Returns whether nothing is left to do on the frame ([`Offload::is_complete`](wire::Offload::is_complete)).
+///
 /// # Errors
 ///
 /// The first contradiction.
 #[inline]
-pub fn check(frame: &Frame<'_>) -> Result<(), BadOffload> {
+pub fn check(frame: &Frame<'_>) -> Result<bool, BadOffload> {
     let offload = frame.offload();
-    if !offload.needs_checksum() && offload.gso_type == virtio_net::GSO_NONE && offload.hdr_len == 0 {
-        return Ok(());
+    if offload.is_blank() {
+        return Ok(true);
     }
-    check_work(frame)
+    check_work(frame).map(|()| offload.is_complete())
 }
 
 /// Out of line, so that frames without work do not pay for what it needs.
@@ -277,17 +279,19 @@ mod tests {
     fn check_refuses_every_contradiction() {
         let tcp = gso(virtio_net::GSO_TCPV4, 1448, 34, 16);
         let cases = [
-            (Offload::NONE, Ok(())),
-            (partial(34, 16), Ok(())),
-            (partial(14, 0), Ok(())),
+            (Offload::NONE, Ok(true)),
+            (Offload { flags: virtio_net::FLAG_DATA_VALID, ..Offload::NONE }, Ok(true)),
+            (Offload { hdr_len: 300, ..Offload::NONE }, Ok(true)),
+            (partial(34, 16), Ok(false)),
+            (partial(14, 0), Ok(false)),
             (partial(13, 16), Err(BadOffload::ChecksumStart)),
             (partial(0, 0), Err(BadOffload::ChecksumStart)),
-            (partial(HEAD_MAX as u16 - 2, 0), Ok(())),
+            (partial(HEAD_MAX as u16 - 2, 0), Ok(false)),
             (partial(HEAD_MAX as u16 - 2, 1), Err(BadOffload::ChecksumField)),
             (partial(u16::MAX, u16::MAX), Err(BadOffload::ChecksumField)),
-            (tcp, Ok(())),
-            (gso(virtio_net::GSO_TCPV6 | virtio_net::GSO_ECN, 1, 54, 16), Ok(())),
-            (gso(virtio_net::GSO_UDP_L4, 1, HEAD_MAX as u16 - 8, 6), Ok(())),
+            (tcp, Ok(false)),
+            (gso(virtio_net::GSO_TCPV6 | virtio_net::GSO_ECN, 1, 54, 16), Ok(false)),
+            (gso(virtio_net::GSO_UDP_L4, 1, HEAD_MAX as u16 - 8, 6), Ok(false)),
             (gso(virtio_net::GSO_UDP_L4 | virtio_net::GSO_ECN, 1, 34, 6), Err(BadOffload::GsoKind)),
             (gso(virtio_net::GSO_ECN, 1, 34, 16), Err(BadOffload::GsoKind)),
             (gso(3, 1448, 34, 6), Err(BadOffload::GsoKind)), // VIRTIO_NET_HDR_GSO_UDP: fragments, which Linux no longer makes
@@ -296,7 +300,7 @@ mod tests {
             (Offload { flags: virtio_net::FLAG_DATA_VALID, ..tcp }, Err(BadOffload::GsoWithoutChecksum)),
             (Offload { csum_offset: 6, ..tcp }, Err(BadOffload::GsoChecksumField)),
             (Offload { csum_start: HEAD_MAX as u16 - 19, ..tcp }, Err(BadOffload::ChecksumField)),
-            (Offload { hdr_len: 300, ..tcp }, Ok(())),
+            (Offload { hdr_len: 300, ..tcp }, Ok(false)),
             (Offload { hdr_len: 301, ..tcp }, Err(BadOffload::HeaderLength)),
             (Offload { hdr_len: 301, ..Offload::NONE }, Err(BadOffload::HeaderLength)),
         ];
@@ -310,7 +314,7 @@ mod tests {
     fn check_behind_a_popped_tag() {
         let mut tagged = octets("8100 0064 0800");
         tagged.extend([0; 60]);
-        for (csum_start, expected) in [(18, Ok(())), (17, Err(BadOffload::ChecksumStart)), (14, Err(BadOffload::ChecksumStart))] {
+        for (csum_start, expected) in [(18, Ok(false)), (17, Err(BadOffload::ChecksumStart)), (14, Err(BadOffload::ChecksumStart))] {
             let found = with_frame(&tagged, partial(csum_start, 0), |f| {
                 f.pop_tag().unwrap();
                 check(f)
@@ -342,7 +346,7 @@ mod tests {
     fn udp_over_ipv4_is_cut() {
         let offload = gso(virtio_net::GSO_UDP_L4, 4, 34, 6);
         let found = with_frame(&octets(UDP4), offload, |f| {
-            assert_eq!(check(f), Ok(()));
+            assert_eq!(check(f), Ok(false));
             segments(f)
         });
         assert_eq!(found.unwrap(), UDP4_SEGMENTS.map(octets));
@@ -352,7 +356,7 @@ mod tests {
     fn tcp_over_ipv6_is_cut() {
         let offload = gso(virtio_net::GSO_TCPV6 | virtio_net::GSO_ECN, 3, 54, 16);
         let found = with_frame(&octets(TCP6), offload, |f| {
-            assert_eq!(check(f), Ok(()));
+            assert_eq!(check(f), Ok(false));
             segments(f)
         });
         assert_eq!(found.unwrap(), TCP6_SEGMENTS.map(octets));

@@ -11,12 +11,15 @@
 //! Every frame ends sent or dropped; each drop is counted once, under its [`DropReason`], at the port the reason belongs
 //! to. Nothing here allocates, reads a clock, logs or blocks. A [`Pipeline`] belongs to one worker.
 
+mod bonding;
+
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use wire::{MacAddr, Tag, Tpid, ethernet};
 
 use crate::burst::{BURST_MAX, Burst, BurstMemory};
+use crate::clock::Nanos;
 use crate::counters::PortCounters;
 use crate::device::{TxQueue, TxReport};
 use crate::drop_reason::DropReason;
@@ -24,7 +27,7 @@ use crate::events::EventQueue;
 use crate::fdb::{EntryKind, Learned, Learner, Place};
 use crate::frame::{Frame, Tags};
 use crate::offload::{self, Segments};
-use crate::snapshot::{PATCH_HOPS_MAX, Port, PortId, Snapshot, Switch};
+use crate::snapshot::{PATCH_HOPS_MAX, PORTS_MAX, Port, PortId, Snapshot, Switch};
 use crate::vlan::Classified;
 use crate::worker::WorkerEvent;
 
@@ -44,6 +47,9 @@ pub struct Pipeline {
     touched: Vec<PortId>,
     segments: BurstMemory,
     events: Arc<EventQueue>,
+    time: Nanos,
+    /// Ports whose slots stand for bonds.
+    bonds: Vec<PortId>,
 }
 
 struct TxSlot {
@@ -54,22 +60,38 @@ struct TxSlot {
     tags: [Tags; BURST_MAX],
     /// All of them leave as they are: no tags, nothing for the device or us to finish.
     plain: bool,
+    /// Bit n: pick n leaves with `source` as its source; 0 between bursts.
+    rewrite: u32,
+    source: MacAddr,
+    /// It collects frames for the members of a bond.
+    is_bond: bool,
 }
 
 /// One admitted frame between ingress and egress.
 #[derive(Clone, Copy)]
 struct Lane {
-    frame: u8,
-    /// Still to be forwarded; false once learning dropped it.
-    alive: bool,
-    /// The device said there is nothing left to do.
-    complete: bool,
-    /// Octets of the frame without metadata tags.
-    len: u32,
     source: Place,
     destination: Place,
     classified: Classified,
+    /// Octets of the frame without metadata tags.
+    len: u32,
+    to: Target,
+    frame: u8,
+    /// The device said there is nothing left to do.
+    complete: bool,
 }
+
+/// Where a frame goes at its switch: the number of a port, or one of the constants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Target(u16);
+
+impl Target {
+    const FLOOD: Target = Target(u16::MAX);
+    /// Learning dropped it.
+    const NOWHERE: Target = Target(u16::MAX - 1);
+}
+
+const _: () = assert!(PORTS_MAX < Target::NOWHERE.0 as usize);
 
 type Lanes = ArrayVec<Lane, BURST_MAX>;
 
@@ -79,6 +101,16 @@ enum FloodKind {
     UnknownUnicast,
     Multicast,
     Broadcast,
+}
+
+impl FloodKind {
+    fn of(destination: u64) -> FloodKind {
+        match destination {
+            ADDRESS_MASK => FloodKind::Broadcast,
+            group if group & GROUP_BIT != 0 => FloodKind::Multicast,
+            _ => FloodKind::UnknownUnicast,
+        }
+    }
 }
 
 /// What stays the same for all frames of a burst at one switch.
@@ -94,7 +126,15 @@ struct At<'s> {
 impl Pipeline {
     /// A pipeline whose counters are those of worker number `worker`.
     pub fn new(worker: usize, events: Arc<EventQueue>) -> Pipeline {
-        Pipeline { worker, tx: Vec::new(), touched: Vec::with_capacity(64), segments: BurstMemory::new(), events }
+        Pipeline {
+            worker,
+            tx: Vec::new(),
+            touched: Vec::with_capacity(64),
+            segments: BurstMemory::new(),
+            events,
+            time: 0,
+            bonds: Vec::new(),
+        }
     }
 
     /// Takes frames for `port` to `queue` from now on; returns the former queue.
@@ -104,9 +144,16 @@ impl Pipeline {
             // A burst touches a port once at most, so this never grows while frames flow.
             self.touched.reserve(self.tx.len());
         }
-        self.tx[port.index()]
-            .replace(TxSlot { queue, picks: ArrayVec::new(), tags: [Tags::NONE; BURST_MAX], plain: true })
-            .map(|slot| slot.queue)
+        let slot = TxSlot {
+            queue,
+            picks: ArrayVec::new(),
+            tags: [Tags::NONE; BURST_MAX],
+            plain: true,
+            rewrite: 0,
+            source: MacAddr::ZERO,
+            is_bond: false,
+        };
+        self.tx[port.index()].replace(slot).map(|slot| slot.queue)
     }
 
     /// Gives the transmit queue of `port` back.
@@ -117,6 +164,9 @@ impl Pipeline {
     /// Forwards the frames of a burst that arrived at port `from`; `now` is the current tick.
     pub fn run(&mut self, snapshot: &Snapshot, from: PortId, burst: &mut Burst<'_>, now: u32) {
         let Some(port) = snapshot.port(from) else { return };
+        if let Some(member) = port.member_of {
+            return self.run_member(snapshot, from, member, burst, now);
+        }
         let Some(switch) = snapshot.switch(port.switch) else { return };
         let counters = &port.counters[self.worker];
         count_losses(burst, counters);
@@ -128,15 +178,7 @@ impl Pipeline {
         }
 
         let mut lanes = Lanes::new_const();
-        let mut octets = 0;
-        for (i, frame) in burst.frames_mut().iter_mut().enumerate() {
-            octets += arrived_octets(frame);
-            match admit(port, switch, i as u8, frame) {
-                Ok(lane) => lanes.push(lane),
-                Err(reason) => counters.drop(reason),
-            }
-        }
-        counters.rx_bytes.add(octets);
+        counters.rx_bytes.add(admit(port, switch, burst.frames_mut(), counters, &mut lanes));
         self.forward(&At { snapshot, from, port, switch, now, hops: 0 }, burst.frames(), &mut lanes);
         self.flush(snapshot, burst.frames_mut());
     }
@@ -148,23 +190,18 @@ impl Pipeline {
         if at.port.learning && !at.switch.hub && at.switch.ageing != 0 {
             self.learn(at, lanes);
         }
-        let mut previous: Option<(Place, Option<PortId>)> = None;
-        for lane in lanes.iter().filter(|lane| lane.alive) {
-            if lane.destination.mac() & GROUP_BIT != 0 {
-                let broadcast = lane.destination.mac() == ADDRESS_MASK;
-                self.flood(at, frames, lane, if broadcast { FloodKind::Broadcast } else { FloodKind::Multicast });
+        if !at.switch.hub {
+            look_up(at, lanes);
+        }
+        // Neighbours in a burst mostly go to the same port: what is true of the port is found out once for all of them.
+        for lanes in lanes.chunk_by(|a, b| a.to == b.to) {
+            let to = PortId(lanes[0].to.0);
+            if lanes[0].to == Target::NOWHERE {
                 continue;
             }
-            // Neighbours in a burst mostly go to the same station.
-            let to = match previous {
-                Some((place, to)) if place.is_same(lane.destination) => to,
-                _ if at.switch.hub => None,
-                _ => at.switch.fdb.lookup(lane.destination, at.now, at.switch.ageing),
-            };
-            previous = Some((lane.destination, to));
-            match to {
-                Some(to) if let Some(out) = at.snapshot.port(to) => self.unicast(at, frames, lane, to, out),
-                _ => self.flood(at, frames, lane, FloodKind::UnknownUnicast),
+            match at.snapshot.port(to) {
+                Some(out) => self.unicast(at, frames, lanes, to, out),
+                None => lanes.iter().for_each(|lane| self.flood(at, frames, lane)),
             }
         }
     }
@@ -178,47 +215,53 @@ impl Pipeline {
             now: at.now,
             ageing: at.switch.ageing,
         };
-        let mut previous: Option<Place> = None;
+        let mut previous = None;
         for lane in lanes {
-            if previous.is_some_and(|place| place.is_same(lane.source)) {
+            if previous == Some(lane.source) {
                 continue;
             }
             match at.switch.fdb.learn(lane.source, &learner) {
                 Learned::Known => previous = Some(lane.source),
                 Learned::NotLearned => {}
                 Learned::Conflict => {
-                    lane.alive = false;
+                    lane.to = Target::NOWHERE;
                     at.port.counters[self.worker].drop(DropReason::StaticMove);
                 }
                 what => {
-                    let (mac, vlan) = (MacAddr::from_u64(lane.source.mac()), lane.classified.vlan);
+                    let (mac, vlan) = (MacAddr::from_u64(lane.source.mac()), lane.classified.vlan());
                     self.events.fdb(WorkerEvent::Fdb { switch: at.port.switch, vlan, mac, port: at.from, what });
                 }
             }
         }
     }
 
+    /// Frames for stations at port `to`.
     #[inline(always)]
-    fn unicast(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, to: PortId, out: &Port) {
+    fn unicast(&mut self, at: &At<'_>, frames: &[Frame<'_>], lanes: &[Lane], to: PortId, out: &Port) {
         if to == at.from && !at.port.hairpin {
-            return at.port.counters[self.worker].drop(DropReason::SamePort);
+            return at.port.counters[self.worker].drop_many(DropReason::SamePort, lanes.len() as u64);
         }
-        let refused = if at.port.isolated && out.isolated {
-            Some(DropReason::Isolated)
-        } else if !out.vlan.members.contains(lane.classified.vlan) {
-            Some(DropReason::VlanEgressFilter)
-        } else if !out.state.is_up() {
-            Some(DropReason::PortDown)
-        } else {
-            None
-        };
-        match refused {
-            Some(reason) => out.counters[self.worker].drop(reason),
-            None => self.output(at, frames, lane, to, out),
+        let counters = &out.counters[self.worker];
+        if at.port.isolated && out.isolated {
+            return counters.drop_many(DropReason::Isolated, lanes.len() as u64);
         }
+        let up = out.state.is_up();
+        let admitted = lanes.iter().filter(|lane| {
+            let refused = if !out.vlan.members.contains(lane.classified.vlan()) {
+                DropReason::VlanEgressFilter
+            } else if !up {
+                DropReason::PortDown
+            } else {
+                return true;
+            };
+            counters.drop(refused);
+            false
+        });
+        self.output(at, frames, admitted, to, out);
     }
 
-    fn flood(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, kind: FloodKind) {
+    fn flood(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane) {
+        let kind = FloodKind::of(lane.destination.mac());
         let mut targets = 0u64;
         for to in &at.switch.ports {
             let Some(out) = at.snapshot.port(*to) else { continue };
@@ -229,9 +272,9 @@ impl Pipeline {
             };
             let returns = *to == at.from && !at.port.hairpin;
             let isolated = at.port.isolated && out.isolated;
-            if wanted && !returns && !isolated && out.state.is_up() && out.vlan.members.contains(lane.classified.vlan) {
+            if wanted && !returns && !isolated && out.state.is_up() && out.vlan.members.contains(lane.classified.vlan()) {
                 targets += 1;
-                self.output(at, frames, lane, *to, out);
+                self.output(at, frames, core::iter::once(lane), *to, out);
             }
         }
         let counters = &at.port.counters[self.worker];
@@ -241,29 +284,39 @@ impl Pipeline {
         }
     }
 
+    /// Frames that leave by port `to`.
     #[inline(always)]
-    fn output(&mut self, at: &At<'_>, frames: &[Frame<'_>], lane: &Lane, to: PortId, out: &Port) {
-        let short = lane.len <= out.mtu + ethernet::HEADER_LEN as u32;
-        if !short && !offload::fits_mtu(&frames[usize::from(lane.frame)], out.mtu) {
-            return out.counters[self.worker].drop(DropReason::MtuExceeded);
-        }
-        let bare = out.vlan.leaves_bare(&lane.classified);
-        if let Some(peer) = out.patch_peer {
-            return self.cross_patch(at, frames, lane, out, peer);
-        }
-        match self.tx.get_mut(to.index()).and_then(Option::as_mut) {
-            Some(slot) => {
-                if slot.picks.is_empty() {
-                    self.touched.push(to);
-                }
-                if !bare {
-                    slot.tags[slot.picks.len()] = out.vlan.egress_tags(&lane.classified);
-                }
-                slot.plain &= bare && lane.complete;
-                slot.picks.push(lane.frame);
+    fn output<'l>(&mut self, at: &At<'_>, frames: &[Frame<'_>], lanes: impl Iterator<Item = &'l Lane>, to: PortId, out: &Port) {
+        let counters = &out.counters[self.worker];
+        let short = out.mtu + ethernet::HEADER_LEN as u32;
+        let lanes = lanes.filter(|lane| {
+            let fits = lane.len <= short || offload::fits_mtu(&frames[usize::from(lane.frame)], out.mtu);
+            if !fits {
+                counters.drop(DropReason::MtuExceeded);
             }
+            fits
+        });
+        if let Some(peer) = out.patch_peer {
+            return lanes.for_each(|lane| self.cross_patch(at, frames, lane, out, peer));
+        }
+        let Some(slot) = self.tx.get_mut(to.index()).and_then(Option::as_mut) else {
             // The device went away, and control has not yet said so in the port's state.
-            None => out.counters[self.worker].drop(DropReason::TxLinkDown),
+            return counters.drop_many(DropReason::TxLinkDown, lanes.count() as u64);
+        };
+        let untouched = slot.picks.is_empty();
+        let bare_vlan = out.vlan.bare_vlan();
+        for lane in lanes {
+            if !lane.classified.is_unmarked() || bare_vlan != Some(lane.classified.vlan()) {
+                slot.tags[slot.picks.len()] = out.vlan.egress_tags(&lane.classified);
+                slot.plain = false;
+            }
+            if !lane.complete {
+                slot.plain = false;
+            }
+            slot.picks.push(lane.frame);
+        }
+        if untouched && !slot.picks.is_empty() {
+            self.touched.push(to);
         }
     }
 
@@ -291,8 +344,9 @@ impl Pipeline {
         match admitted {
             Ok(classified) => {
                 let mut lanes = Lanes::new_const();
-                let (source, destination) = places(switch, lane.source.mac(), lane.destination.mac(), &classified);
-                lanes.push(Lane { source, destination, classified, ..*lane });
+                let source = switch.fdb.place(lane.source.mac(), classified.vlan());
+                let destination = switch.fdb.place(lane.destination.mac(), classified.vlan());
+                lanes.push(Lane { source, destination, to: Target::FLOOD, classified, ..*lane });
                 let at = At { snapshot: at.snapshot, from: peer, port, switch, now: at.now, hops: at.hops + 1 };
                 self.forward(&at, frames, &mut lanes);
             }
@@ -300,17 +354,28 @@ impl Pipeline {
         }
     }
 
+    #[inline(always)]
     fn flush(&mut self, snapshot: &Snapshot, frames: &mut [Frame<'_>]) {
         // Tags that one port had written stay in the octets until another port has them written otherwise.
         let mut tags_written = false;
         while let Some(to) = self.touched.pop() {
-            let (Some(slot), Some(port)) = (self.tx[to.index()].as_mut(), snapshot.port(to)) else { continue };
+            let Some(port) = snapshot.port(to) else { continue };
+            if let Some(bond) = &port.bond {
+                self.distribute(to, port, bond, frames, tags_written);
+                continue;
+            }
+            let Some(slot) = self.tx[to.index()].as_mut() else { continue };
             let counters = &port.counters[self.worker];
             if slot.plain && !tags_written {
                 slot.queue.transmit(frames, &slot.picks, &TxReport::new(counters));
             } else {
                 tags_written = true;
+                let originals = if slot.rewrite == 0 { None } else { Some(slot.rewrite_sources(frames)) };
                 slot.finish_and_transmit(frames, &mut self.segments, counters);
+                if let Some(originals) = originals {
+                    TxSlot::restore_sources(frames, originals);
+                    slot.rewrite = 0;
+                }
                 slot.tags.fill(Tags::NONE);
                 slot.plain = true;
             }
@@ -361,25 +426,82 @@ fn arrived_octets(frame: &Frame<'_>) -> u64 {
     (frame.len() + frame.tags().len() * Tag::LEN) as u64
 }
 
-/// Takes the outermost VLAN tag out of the octets, checks what the device said about the frame, and what every switch
-/// checks of source, destination and VLAN.
-#[inline(always)]
-fn admit(port: &Port, switch: &Switch, index: u8, frame: &mut Frame<'_>) -> Result<Lane, DropReason> {
-    let header = frame.ethernet_header().ok_or(DropReason::Runt)?;
-    if Tpid::from_ether_type(ethernet::ether_type(header)).is_some() {
-        frame.pop_tag().map_err(|_| DropReason::VlanTagCut)?;
+/// Makes a lane of each frame that is admitted: takes the outermost VLAN tag out of its octets, and checks what the device said
+/// about it and what every switch checks of source, destination and VLAN. Returns the octets of all frames as they arrived.
+///
+/// Not inlined, and without a `Result` per frame: the loop has just enough registers for what it does.
+#[inline(never)]
+fn admit(port: &Port, switch: &Switch, frames: &mut [Frame<'_>], counters: &PortCounters, lanes: &mut Lanes) -> u64 {
+    let places = switch.fdb.places();
+    let untagged = port.vlan.classify(&[]);
+    let mut octets = 0;
+    'frames: for (i, frame) in frames.iter_mut().enumerate() {
+        octets += arrived_octets(frame);
+        let reason = 'refused: {
+            let Some(mut header) = frame.ethernet_header() else { break 'refused DropReason::Runt };
+            let mut classified = &untagged;
+            let tagged;
+            if !frame.tags().is_empty() || Tpid::from_ether_type(ethernet::ether_type(header)).is_some() {
+                tagged = classify_tagged(port, frame);
+                classified = &tagged;
+                match frame.ethernet_header() {
+                    Some(behind) => header = behind,
+                    None => break 'refused DropReason::Runt,
+                }
+            }
+            let (destination, source) = ethernet::addresses(header);
+            let complete = match offload::check(frame) {
+                Ok(complete) => complete,
+                Err(_) => break 'refused DropReason::RxBadOffload,
+            };
+            if source & GROUP_BIT != 0 || source == 0 {
+                break 'refused DropReason::SrcMacInvalid;
+            }
+            if let Err(reason) = reserved_group(switch, destination) {
+                break 'refused reason;
+            }
+            match classified {
+                Ok(classified) => lanes.push(Lane {
+                    source: places.place(source, classified.vlan()),
+                    destination: places.place(destination, classified.vlan()),
+                    classified: *classified,
+                    len: frame.len() as u32,
+                    to: Target::FLOOD,
+                    frame: i as u8,
+                    complete,
+                }),
+                Err(reason) => break 'refused *reason,
+            }
+            continue 'frames;
+        };
+        counters.drop(reason);
     }
-    offload::check(frame).map_err(|_| DropReason::RxBadOffload)?;
-    let header = frame.ethernet_header().ok_or(DropReason::Runt)?;
-    let (destination, source) = ethernet::addresses(header);
-    if source & GROUP_BIT != 0 || source == 0 {
-        return Err(DropReason::SrcMacInvalid);
+    octets
+}
+
+/// Takes the outermost VLAN tag out of the octets of a frame that has one there or beside them.
+#[inline(never)]
+fn classify_tagged(port: &Port, frame: &mut Frame<'_>) -> Result<Classified, DropReason> {
+    frame.pop_tag().map_err(|_| DropReason::VlanTagCut)?;
+    port.vlan.classify(frame.tags())
+}
+
+/// Finds the port of each destination that is a known station; the others stay flooded.
+#[inline(never)]
+fn look_up(at: &At<'_>, lanes: &mut Lanes) {
+    let (fdb, now, ageing) = (&*at.switch.fdb, at.now, at.switch.ageing);
+    let mut previous = None;
+    for lane in lanes {
+        if lane.destination.mac() & GROUP_BIT != 0 || lane.to == Target::NOWHERE {
+            continue;
+        }
+        // Neighbours in a burst mostly go to the same station.
+        lane.to = match previous {
+            Some((destination, to)) if destination == lane.destination => to,
+            _ => fdb.lookup(lane.destination, now, ageing).map_or(Target::FLOOD, |port| Target(port.0)),
+        };
+        previous = Some((lane.destination, lane.to));
     }
-    reserved_group(switch, destination)?;
-    let classified = port.vlan.classify(frame.tags())?;
-    let (complete, len) = (frame.offload().is_complete(), frame.len() as u32);
-    let (source, destination) = places(switch, source, destination, &classified);
-    Ok(Lane { frame: index, alive: true, complete, len, source, destination, classified })
 }
 
 /// Whether a switch lets a destination pass that may be a reserved group address. Without spanning tree, BPDUs (:00) are
@@ -395,11 +517,6 @@ fn reserved_group(switch: &Switch, destination: u64) -> Result<(), DropReason> {
         n if switch.group_fwd_mask >> n & 1 != 0 => Ok(()),
         _ => Err(DropReason::ReservedGroup),
     }
-}
-
-#[inline(always)]
-fn places(switch: &Switch, source: u64, destination: u64, classified: &Classified) -> (Place, Place) {
-    (switch.fdb.place(source, classified.vlan), switch.fdb.place(destination, classified.vlan))
 }
 
 /// Starts the cache misses of all lookups of a burst at once.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use wire::{Tpid, VlanId, VlanSet};
 
+use crate::bond::{Bond, Member};
 use crate::counters::PortCounters;
 use crate::fdb::Fdb;
 
@@ -106,10 +107,41 @@ pub struct Port {
     pub isolated: bool,
     /// The other end, if this is a patch port.
     pub patch_peer: Option<PortId>,
+    /// How frames leave by members, if this is a bond. A bond's port has no queues, and no counts of its own of frames
+    /// received and transmitted: its members have.
+    pub bond: Option<Arc<Bond>>,
+    /// The bond, if this port is one of a bond's members. Then it is not among the ports of a switch; of its own settings
+    /// only state and counters count.
+    pub member_of: Option<Member>,
     /// What changes without configuration.
     pub state: Arc<PortState>,
     /// One set of counters per worker, by worker number.
     pub counters: Arc<[PortCounters]>,
+}
+
+impl Port {
+    /// A port of `switch` that is up and passes everything, with counters for this many workers: what a port of a new
+    /// configuration is before its settings.
+    pub fn new(switch: SwitchId, workers: usize) -> Port {
+        Port {
+            switch,
+            vlan: VlanPolicy::all_vlans(),
+            mtu: 1500,
+            learning: true,
+            sticky: false,
+            learn_limit: u32::MAX,
+            flood: true,
+            mcast_flood: true,
+            bcast_flood: true,
+            hairpin: false,
+            isolated: false,
+            patch_peer: None,
+            bond: None,
+            member_of: None,
+            state: Arc::new(PortState::new(true, true)),
+            counters: (0..workers).map(|_| PortCounters::default()).collect(),
+        }
+    }
 }
 
 /// Which frames a port admits by VLAN, and how they leave (IEEE 802.1Q-2018 clause 8.6).
@@ -125,6 +157,19 @@ pub struct VlanPolicy {
     pub admit: Admit,
     /// Whether a frame that leaves without VLAN identifier keeps its priority in a priority tag.
     pub priority_tags: PriorityTags,
+}
+
+impl VlanPolicy {
+    /// A trunk of all VLANs, with frames without a tag in VLAN 0, the default of a port.
+    pub fn all_vlans() -> VlanPolicy {
+        VlanPolicy {
+            pvid: Some(VlanId::NONE),
+            members: VlanSet::all(),
+            untagged: Some(VlanId::NONE),
+            admit: Admit::Members,
+            priority_tags: PriorityTags::IfNonzero,
+        }
+    }
 }
 
 /// Which tagged frames may enter a port.

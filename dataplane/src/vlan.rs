@@ -6,15 +6,60 @@ use crate::drop_reason::DropReason;
 use crate::frame::{TAGS_MAX, Tags};
 use crate::snapshot::{Admit, PriorityTags, VlanPolicy};
 
-/// The VLAN of a frame inside the switch, with what its outermost tag said.
+/// The VLAN of a frame inside the switch, with what its tags said. Eight octets, as each frame carries it from ingress to
+/// egress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Classified {
+    vlan: VlanId,
+    /// The customer's TCI below `DOT1AD_INNER`, then flags, then the priority bits of the outermost TCI.
+    marks: u32,
+}
+
+impl Classified {
+    const DOT1AD_INNER: u32 = 1 << 16;
+    const INNER: u32 = 1 << 17;
+    const DOT1AD: u32 = 1 << 18;
+    const PRIORITY: u32 = 0xf000 << Classified::PRIORITY_SHIFT;
+    const PRIORITY_SHIFT: u32 = 16;
+
+    /// A frame in `vlan`, whose outermost tag is of this kind and has the priority bits (PCP and DEI) of `priority_of`, with the
+    /// customer's tag below where a tunnel port took the frame in.
+    #[inline]
+    pub fn new(vlan: VlanId, tpid: Tpid, priority_of: u16, inner: Option<Tag>) -> Classified {
+        let flag = |tpid: Tpid, flag: u32| if tpid == Tpid::Dot1Ad { flag } else { 0 };
+        let inner = inner.map_or(0, |inner| Classified::INNER | flag(inner.tpid, Classified::DOT1AD_INNER) | u32::from(inner.tci));
+        let priority = u32::from(priority_of) << Classified::PRIORITY_SHIFT & Classified::PRIORITY;
+        Classified { vlan, marks: priority | flag(tpid, Classified::DOT1AD) | inner }
+    }
+
     /// The VLAN.
-    pub vlan: VlanId,
-    /// Kind and priority of the tag with which the frame leaves where it leaves tagged.
-    pub tag: Tag,
+    #[inline]
+    pub fn vlan(self) -> VlanId {
+        self.vlan
+    }
+
+    /// The tag with which the frame leaves where it leaves tagged: its VLAN, and the kind and priority it came with.
+    #[inline]
+    pub fn tag(self) -> Tag {
+        Tag::new(self.tpid(Classified::DOT1AD), self.vlan, (self.marks >> Classified::PRIORITY_SHIFT) as u16)
+    }
+
     /// The customer's tag below, where a tunnel port took the frame in.
-    pub inner: Option<Tag>,
+    #[inline]
+    pub fn inner(self) -> Option<Tag> {
+        let tag = Tag { tpid: self.tpid(Classified::DOT1AD_INNER), tci: self.marks as u16 };
+        (self.marks & Classified::INNER != 0).then_some(tag)
+    }
+
+    fn tpid(self, flag: u32) -> Tpid {
+        if self.marks & flag == 0 { Tpid::Dot1Q } else { Tpid::Dot1Ad }
+    }
+
+    /// Whether the frame has neither a customer's tag nor a priority that a tag would carry.
+    #[inline]
+    pub fn is_unmarked(self) -> bool {
+        self.marks & (Classified::INNER | Classified::PRIORITY) == 0
+    }
 }
 
 impl VlanPolicy {
@@ -28,7 +73,7 @@ impl VlanPolicy {
     pub fn classify(&self, tags: &[Tag]) -> Result<Classified, DropReason> {
         if tags.is_empty() && !matches!(self.admit, Admit::Tunnel { .. }) {
             let vlan = self.pvid.ok_or(DropReason::NoPvid)?;
-            return Ok(Classified { vlan, tag: Tag { tpid: Tpid::Dot1Q, tci: vlan.get() }, inner: None });
+            return Ok(Classified::new(vlan, Tpid::Dot1Q, 0, None));
         }
         self.classify_tagged(tags)
     }
@@ -46,7 +91,7 @@ impl VlanPolicy {
         if outer.vid() == 0 {
             // Untagged, or a priority tag: the port's VLAN, with the priority kept.
             let vlan = self.pvid.ok_or(DropReason::NoPvid)?;
-            return Ok(Classified { vlan, tag: Tag::new(outer.tpid, vlan, outer.tci), inner });
+            return Ok(Classified::new(vlan, outer.tpid, outer.tci, inner));
         }
         let vlan = VlanId::new(outer.vid()).ok_or(DropReason::VlanReserved)?;
         if self.admit == Admit::UntaggedOnly {
@@ -55,7 +100,7 @@ impl VlanPolicy {
         if !self.members.contains(vlan) {
             return Err(DropReason::VlanIngressFilter);
         }
-        Ok(Classified { vlan, tag: outer, inner })
+        Ok(Classified::new(vlan, outer.tpid, outer.tci, inner))
     }
 
     fn classify_tunnel(&self, tpid: Tpid, customer_vlans: Option<&wire::VlanSet>, tags: &[Tag]) -> Result<Classified, DropReason> {
@@ -73,29 +118,28 @@ impl VlanPolicy {
             }
         }
         // The customer's priority is the service's priority too (IEEE 802.1Q-2018 clause 6.9.4, default mapping).
-        Ok(Classified { vlan, tag: Tag::new(tpid, vlan, inner.map_or(0, |tag| tag.tci)), inner })
+        Ok(Classified::new(vlan, tpid, inner.map_or(0, |tag| tag.tci), inner))
     }
 
-    /// Whether a frame leaves this port without any tag; the answer of [`VlanPolicy::egress_tags`] for nearly all frames.
+    /// The VLAN whose [unmarked](Classified::is_unmarked) frames leave this port without any tag, which is what
+    /// [`VlanPolicy::egress_tags`] answers for nearly all frames.
     #[inline]
-    pub fn leaves_bare(&self, frame: &Classified) -> bool {
-        self.untagged == Some(frame.vlan)
-            && frame.inner.is_none()
-            && frame.tag.tci & 0xf000 == 0
-            && self.priority_tags != PriorityTags::Always
+    pub fn bare_vlan(&self) -> Option<VlanId> {
+        self.untagged.filter(|_| self.priority_tags != PriorityTags::Always)
     }
 
     /// The tags, innermost first, with which a frame leaves this port.
     pub fn egress_tags(&self, frame: &Classified) -> Tags {
         let mut tags = Tags::NONE;
         const _: () = assert!(TAGS_MAX == 2);
-        if let Some(inner) = frame.inner {
+        let (tag, inner) = (frame.tag(), frame.inner());
+        if let Some(inner) = inner {
             tags.push(inner);
         }
-        if self.untagged != Some(frame.vlan) {
-            tags.push(Tag { tpid: frame.tag.tpid, tci: frame.tag.tci & 0xf000 | frame.vlan.get() });
-        } else if frame.inner.is_none() {
-            let priority = frame.tag.tci & 0xf000;
+        if self.untagged != Some(frame.vlan()) {
+            tags.push(tag);
+        } else if inner.is_none() {
+            let priority = tag.tci & 0xf000;
             let wanted = match self.priority_tags {
                 PriorityTags::Never => false,
                 PriorityTags::IfNonzero => priority != 0,
@@ -133,7 +177,7 @@ mod tests {
     }
 
     fn vlan_of(policy: &VlanPolicy, tags: &[Tag]) -> Result<u16, DropReason> {
-        policy.classify(tags).map(|c| c.vlan.get())
+        policy.classify(tags).map(|c| c.vlan().get())
     }
 
     /// The truth table of the specification, row by row: untagged, own tag, other allowed tag, tag not allowed.

@@ -15,13 +15,14 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use wire::{MacAddr, VlanId};
 
-use crate::burst::BurstMemory;
+use crate::burst::{BURST_MAX, BurstMemory};
 use crate::clock::{Clock, Nanos, tick};
 use crate::counters::Counter;
 use crate::device::{Poller, RxError, RxQueue, TxQueue, Wake};
 use crate::events::EventQueue;
 use crate::fdb::Learned;
 use crate::pipeline::Pipeline;
+use crate::punt::{InjectError, InjectQueue, Injected, Punted};
 use crate::snapshot::{PortId, Snapshot, SwitchId};
 
 /// How a worker waits for frames.
@@ -113,6 +114,7 @@ struct Shared {
     stop: AtomicBool,
     stats: WorkerStats,
     events: Arc<EventQueue>,
+    inject: InjectQueue,
 }
 
 /// Control's end of a worker.
@@ -163,6 +165,24 @@ impl WorkerHandle {
         self.shared.events.lost()
     }
 
+    /// Takes the oldest frame that ports punted.
+    pub fn next_punted(&self) -> Option<Punted> {
+        self.shared.events.punted.pop()
+    }
+
+    /// Lets the worker transmit a frame out of the device of `port`, as it is: with its VLAN tags in the octets, whatever
+    /// the settings and the state of the port. Frames injected at one worker leave in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`InjectError`] when too many frames wait or the frame has no possible length. What becomes of an accepted frame
+    /// is counted at the port: `injected`, and sent or dropped.
+    pub fn inject(&self, port: PortId, octets: Vec<u8>) -> Result<(), InjectError> {
+        self.shared.inject.push(port, octets)?;
+        self.waker.wake();
+        Ok(())
+    }
+
     /// Turns events of the address table on or off.
     pub fn watch_fdb(&self, on: bool) {
         self.shared.events.watch_fdb(on);
@@ -206,6 +226,8 @@ pub struct Worker {
     pipeline: Pipeline,
     snapshot: Arc<Snapshot>,
     polling: Polling,
+    /// Frames of control that are being transmitted; empty between turns.
+    injected: Vec<Injected>,
 }
 
 impl Worker {
@@ -226,6 +248,7 @@ impl Worker {
             stop: AtomicBool::new(false),
             stats: WorkerStats::default(),
             events: events.clone(),
+            inject: InjectQueue::new(),
         });
         let worker = Worker {
             index,
@@ -240,6 +263,7 @@ impl Worker {
             pipeline: Pipeline::new(index, events),
             snapshot: Arc::default(),
             polling: Polling::Adaptive { spin: Duration::ZERO },
+            injected: Vec::with_capacity(BURST_MAX),
         };
         (worker, WorkerHandle { shared, updates: update_sender, retired: retired_receiver, waker })
     }
@@ -287,9 +311,9 @@ impl Worker {
         }
     }
 
-    /// One burst from each ready queue; returns the number of frames.
+    /// One burst from each ready queue and one of what control injects; returns the number of frames.
     pub fn turn(&mut self) -> usize {
-        let mut frames = 0;
+        let mut frames = if self.shared.inject.is_empty() { 0 } else { self.transmit_injected() };
         for i in 0..self.rx.len() {
             let entry = &mut self.rx[i];
             if (!entry.ready && !entry.cheap) || entry.gone {
@@ -299,8 +323,9 @@ impl Worker {
             let result = entry.queue.receive(&mut burst);
             let received = burst.len();
             if received > 0 || !burst.losses().is_empty() {
-                let now = tick(self.clock.now());
-                self.pipeline.run(&self.snapshot, entry.port, &mut burst, now);
+                let now = self.clock.now();
+                self.pipeline.set_time(now);
+                self.pipeline.run(&self.snapshot, entry.port, &mut burst, tick(now));
                 self.shared.stats.bursts.add(1);
                 self.shared.stats.frames.add(received as u64);
                 frames += received;
@@ -314,6 +339,20 @@ impl Worker {
             }
         }
         frames
+    }
+
+    #[cold]
+    fn transmit_injected(&mut self) -> usize {
+        self.pipeline.set_time(self.clock.now());
+        while self.injected.len() < BURST_MAX
+            && let Some(frame) = self.shared.inject.pop()
+        {
+            self.injected.push(frame);
+        }
+        self.pipeline.inject(&self.snapshot, &self.injected, &mut self.memory);
+        let count = self.injected.len();
+        self.injected.drain(..).for_each(|frame| self.shared.inject.give_back(frame.octets));
+        count
     }
 
     #[cold]
@@ -360,6 +399,7 @@ impl Worker {
                 }
                 retired.tx.extend(self.pipeline.attach(attach.port, attach.tx));
             }
+            self.pipeline.prepare(&update.snapshot);
             retired.snapshot = Some(core::mem::replace(&mut self.snapshot, update.snapshot));
             self.polling = update.polling;
             // Control is gone when this fails; then `stop` follows.

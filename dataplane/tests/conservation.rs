@@ -3,16 +3,17 @@
 
 mod lab;
 
+use dataplane::bond::{BondView, HashPolicy, Mode, PuntRules};
 use dataplane::device::Capabilities;
 use dataplane::memory::{MemoryDevice, MemoryFrame};
 use dataplane::snapshot::{PortId, PriorityTags, VlanPolicy};
-use lab::{Lab, access, all_vlans, frame, mac, tagged, trunk, tunnel};
+use lab::{Lab, access, frame, mac, tagged, trunk, tunnel};
 use proptest::prelude::*;
 use wire::{MacAddr, Offload, Tag, Tpid};
 
 fn policy() -> impl Strategy<Value = VlanPolicy> {
     prop_oneof![
-        Just(all_vlans()),
+        Just(VlanPolicy::all_vlans()),
         (1u16..4).prop_map(access),
         Just(trunk("1-3", None)),
         Just(trunk("2,3", Some(1))),
@@ -87,6 +88,18 @@ fn port() -> impl Strategy<Value = PortSetup> {
     )
 }
 
+fn bond_mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![
+        (0u16..3).prop_map(|packets_per_slave| Mode::BalanceRr { packets_per_slave }),
+        Just(Mode::ActiveBackup),
+        Just(Mode::BalanceXor),
+        Just(Mode::Broadcast),
+        any::<bool>().prop_map(|dynamic| Mode::BalanceTlb { dynamic }),
+        any::<bool>().prop_map(|dynamic| Mode::BalanceAlb { dynamic }),
+        Just(Mode::LoadBalance),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -95,6 +108,7 @@ proptest! {
         ports in proptest::collection::vec(port(), 8),
         traffic in proptest::collection::vec((0usize..7, memory_frame()), 1..120),
         patched in any::<bool>(),
+        bond in proptest::option::of((bond_mode(), any::<[u8; 4]>(), any::<bool>())),
     ) {
         let mut lab = Lab::with_switches(&[4, 4]);
         for (i, setup) in ports.iter().enumerate() {
@@ -109,6 +123,17 @@ proptest! {
         }
         if patched {
             lab.patch(3, 4);
+        }
+        if let Some((mode, [active, tx, rx, policy], punts)) = bond {
+            // Port 1 is a bond of ports 0 and 2.
+            let policies = [HashPolicy::Layer2, HashPolicy::Layer23, HashPolicy::Layer34, HashPolicy::Encap34, HashPolicy::VlanSrcMac];
+            let state = lab.bond(1, &[0, 2], mode, policies[usize::from(policy % 5)]);
+            lab.bond_mut(1).punt = PuntRules { slow_protocols: punts, arp: punts, nd: punts };
+            let tx = (0..3).filter(|member| tx >> member & 1 != 0).collect();
+            state.publish(&BondView { active: Some(active % 3), tx, rx: u32::from(rx) });
+            state.set_member_mac(0, mac(1));
+            state.set_member_mac(1, mac(2));
+            state.set_mac(mac(3));
         }
         for (to, frame) in traffic {
             let to = if patched && to >= 3 { if to == 3 { 0 } else { to + 1 } } else { to };

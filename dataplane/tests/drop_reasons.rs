@@ -2,6 +2,7 @@
 
 mod lab;
 
+use dataplane::bond::{BondView, HashPolicy, Mode};
 use dataplane::burst::{Burst, Received};
 use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport};
 use dataplane::drop_reason::{DropReason, Side};
@@ -85,6 +86,25 @@ fn provoke(reason: DropReason, lab: &mut Lab) {
         DropReason::SrcMacInvalid => lab.send(0, &frame(mac(2), MacAddr::ZERO)),
         DropReason::MacControl => lab.send(0, &frame(MacAddr([1, 0x80, 0xc2, 0, 0, 1]), mac(1))),
         DropReason::ReservedGroup => lab.send(0, &frame(MacAddr([1, 0x80, 0xc2, 0, 0, 2]), mac(1))),
+        DropReason::BondInactive => {
+            let state = lab.bond(2, &[0], Mode::ActiveBackup, HashPolicy::Layer2);
+            state.publish(&BondView::default());
+            lab.send(0, &to_known);
+        }
+        DropReason::BondOwnFrame => {
+            let state = lab.bond(2, &[0], Mode::BalanceTlb { dynamic: true }, HashPolicy::Layer2);
+            state.set_member_mac(5, mac(1));
+            lab.send(0, &to_known);
+        }
+        DropReason::PuntQueueFull => {
+            lab.bond(2, &[0], Mode::Ieee8023ad, HashPolicy::Layer2);
+            lab.bond_mut(2).punt.slow_protocols = true;
+            let mut pdu = frame(MacAddr([1, 0x80, 0xc2, 0, 0, 2]), mac(1));
+            pdu[12..14].copy_from_slice(&[0x88, 0x09]);
+            while lab.drops(0, reason) == 0 {
+                lab.send(0, &pdu);
+            }
+        }
         DropReason::NoPvid => {
             lab.port(0).vlan = trunk("10", None);
             lab.send(0, &to_known);
@@ -137,6 +157,11 @@ fn provoke(reason: DropReason, lab: &mut Lab) {
         }
         DropReason::PortDown => {
             lab.port(1).state.set_carrier(false);
+            lab.send(0, &to_known);
+        }
+        DropReason::BondNoMember => {
+            let state = lab.bond(1, &[2], Mode::BalanceXor, HashPolicy::Layer2);
+            state.publish(&BondView::default());
             lab.send(0, &to_known);
         }
         DropReason::MtuExceeded => {

@@ -4,6 +4,7 @@ mod lab;
 
 use std::os::fd::BorrowedFd;
 
+use dataplane::bond::{HashPolicy, Mode, PuntRules};
 use dataplane::burst::Burst;
 use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport};
 use dataplane::frame::Frame;
@@ -45,12 +46,18 @@ impl TxQueue for Sink {
     }
 }
 
+fn slow_protocols() -> Vec<u8> {
+    let mut octets = frame(MacAddr([1, 0x80, 0xc2, 0, 0, 2]), mac(1));
+    octets[12..14].copy_from_slice(&[0x88, 0x09]);
+    octets
+}
+
 #[test]
 fn frames_cost_no_allocation() {
-    let mut lab = Lab::new(4);
+    let mut lab = Lab::new(7);
     lab.port(1).vlan = trunk("10,20", Some(1));
     lab.port(2).vlan = access(10);
-    for port in 0..4 {
+    for port in 0..7 {
         lab.pipeline.attach(PortId(port), Box::new(Sink));
     }
     let mut queue = Endless(vec![
@@ -62,15 +69,19 @@ fn frames_cost_no_allocation() {
         vec![1; 7],                                       // runt
         frame(mac(1), MacAddr([0x52, 0x54, 1, 1, 1, 1])), // same port
     ]);
+    // Port 4 is a bond of ports 5 and 6, whose frames control gets too.
+    lab.bond(4, &[5, 6], Mode::Broadcast, HashPolicy::Layer34);
+    lab.bond_mut(4).punt = PuntRules { slow_protocols: true, arp: true, nd: true };
+    queue.0.push(slow_protocols());
     let run = |lab: &mut Lab, queue: &mut Endless, turns: u32| {
         for turn in 0..turns {
             let mut burst = lab.memory.burst();
             queue.receive(&mut burst).unwrap();
-            lab.pipeline.run(&lab.snapshot, PortId((turn % 4) as u16), &mut burst, turn);
+            lab.pipeline.run(&lab.snapshot, PortId([0, 1, 2, 3, 5, 6][turn as usize % 6]), &mut burst, turn);
         }
     };
     run(&mut lab, &mut queue, 8);
-    let allocations = allocation_counter::measure(|| run(&mut lab, &mut queue, 1000));
+    let allocations = allocation_counter::measure(|| run(&mut lab, &mut queue, 2000));
     assert_eq!(allocations.count_total, 0);
     // The instrument itself works.
     assert_eq!(allocation_counter::measure(|| drop(std::hint::black_box(vec![1u8]))).count_total, 1);

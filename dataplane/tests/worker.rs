@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use dataplane::bond::{HashPolicy, Mode};
 use dataplane::burst::Burst;
 use dataplane::clock::{Clock, Nanos};
 use dataplane::device::{Capabilities, Poller, RxError, RxQueue, Wake};
 use dataplane::memory::{MemoryDevice, MemoryFrame};
+use dataplane::punt::InjectError;
 use dataplane::snapshot::{PortId, Snapshot};
 use dataplane::worker::{Attach, Polling, Update, Worker, WorkerEvent, WorkerHandle};
 use lab::{Lab, frame, mac};
@@ -190,6 +192,52 @@ fn a_device_that_is_gone_is_reported_once_and_the_others_go_on() {
     assert_eq!(running.handle.next_event(), None);
 }
 
+/// A receive queue that is polled, and has something each time it is told that the worker goes to sleep, a few times.
+#[derive(Clone, Default)]
+struct Restless(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl RxQueue for Restless {
+    fn receive<'a>(&'a mut self, _: &mut Burst<'a>) -> Result<(), RxError> {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn prepare_sleep(&mut self) -> bool {
+        // Asked before the first look it would miss nothing either, but here it must have been looked at in between.
+        assert!(self.0.0.swap(0, Ordering::SeqCst) > 0, "told to sleep twice without a look");
+        self.0.1.fetch_add(1, Ordering::SeqCst) >= 3
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn is_cheap_to_poll(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_worker_sleeps_only_when_its_polled_queues_agree() {
+    let running = start();
+    let (queue, device) = (Restless::default(), MemoryDevice::new(1, true, Capabilities::ALL));
+    let mut change = update(&mut Lab::new(1), &[], ADAPTIVE);
+    change.attach.push(Attach { port: PortId(0), rx: vec![Box::new(queue.clone())], tx: device.tx_queue() });
+    let before = running.poller.0.2.load(Ordering::SeqCst);
+    running.handle.send(change).unwrap();
+    running.handle.wait(PATIENCE).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while queue.0.1.load(Ordering::SeqCst) < 4 {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    running.handle.stop();
+    running.thread.join().unwrap();
+    // It may have slept once before the queue was attached, and each sleep after that was agreed to.
+    let agreed = queue.0.1.load(Ordering::SeqCst) - 3;
+    assert!(running.poller.0.2.load(Ordering::SeqCst) - before <= 1 + agreed);
+}
+
 #[test]
 fn addresses_are_reported_while_somebody_watches() {
     let running = start();
@@ -216,4 +264,44 @@ fn a_worker_that_ended_is_lost_not_waited_for() {
     let change = Update { snapshot: Arc::default(), detach: Vec::new(), attach: Vec::new(), polling: ADAPTIVE };
     assert!(running.handle.send(change).is_err());
     assert!(running.handle.wait(Duration::ZERO).is_err());
+}
+
+/// Frames of control leave by their port while the worker sleeps, in order, and frames for control wake it.
+#[test]
+fn control_exchanges_frames_with_a_worker() {
+    let running = start();
+    let (a, b) = devices(&running);
+    let mut lab = Lab::new(3);
+    lab.bond(2, &[1], Mode::Ieee8023ad, HashPolicy::Layer2);
+    lab.bond_mut(2).punt.slow_protocols = true;
+    running.handle.send(update(&mut lab, &[(0, &a), (1, &b)], ADAPTIVE)).unwrap();
+    running.handle.wait(PATIENCE).unwrap();
+    for number in 0..40 {
+        let mut octets = frame(mac(2), mac(1));
+        octets[59] = number;
+        running.handle.inject(PortId(1), octets).unwrap();
+        // A port that does not exist loses the frame and nothing else.
+        running.handle.inject(PortId(9), frame(mac(2), mac(1))).unwrap();
+    }
+    for number in 0..40 {
+        assert_eq!(take(&b).octets[59], number);
+    }
+    assert_eq!(running.handle.inject(PortId(1), vec![0; 13]), Err(InjectError::Length));
+    let mut pdu = frame(MacAddr([1, 0x80, 0xc2, 0, 0, 2]), mac(1));
+    pdu[12..14].copy_from_slice(&[0x88, 0x09]);
+    b.inject(MemoryFrame::new(pdu.clone()));
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let punted = loop {
+        if let Some(punted) = running.handle.next_punted() {
+            break punted;
+        }
+        assert!(std::time::Instant::now() < deadline, "nothing was punted within {PATIENCE:?}");
+        std::thread::yield_now();
+    };
+    assert_eq!((punted.port, &punted.octets[..]), (PortId(1), &pdu[..]));
+    running.handle.stop();
+    running.thread.join().unwrap();
+    // Nobody takes frames any more: the queue is bounded.
+    let full = (0..10_000).map(|_| running.handle.inject(PortId(1), pdu.clone())).find(Result::is_err);
+    assert_eq!(full, Some(Err(InjectError::Full)));
 }

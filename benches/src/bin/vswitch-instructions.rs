@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
-use benches::instructions::{Baseline, Case, Change, Workload, measured};
+use benches::instructions::{Baseline, Change, measured};
 use benches::lab::first_line_of;
 use benches::report::{progress, warn};
+use benches::workload::{Case, Workload};
 use clap::{Parser, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 
 /// The function that is counted, as callgrind names it.
 const MEASURED: &str = "benches::instructions::measured";
-/// Turns that are not counted, so that everything is warm.
-const WARM_UP: u64 = 64;
-/// Turns of the first count and of the second.
-const TURNS: [u64; 2] = [100, 1_000];
-const _: () = assert!(TURNS[1] <= Workload::TURNS_MAX);
+/// Frames that are not counted, so that everything is warm, and as many of the first count.
+const SHORT: u64 = 1_024;
+/// Frames that the second count has more, a multiple of the number of flows.
+const MORE: u64 = 8_192;
 /// The most instructions the pipeline may take for a frame: `Case::TARGET` without the filling.
 const TARGET: f64 = 250.0;
 
@@ -66,15 +66,14 @@ fn main() -> ExitCode {
 
 fn work(case: Case) -> anyhow::Result<ExitCode> {
     let mut workload = Workload::new(case).map_err(anyhow::Error::msg)?;
-    workload.prepare(WARM_UP);
-    for _ in 0..WARM_UP {
-        workload.turn();
-    }
-    for turns in TURNS {
+    let (short, more) = (case.turns(SHORT), case.turns(MORE));
+    workload.prepare(short);
+    (0..short).for_each(|_| workload.turn());
+    for turns in [short, short + more] {
         workload.prepare(turns);
         measured(&mut workload, turns);
     }
-    workload.check(WARM_UP + TURNS.iter().sum::<u64>()).map_err(anyhow::Error::msg)?;
+    workload.check(3 * short + more).map_err(anyhow::Error::msg)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,8 +90,9 @@ fn count_all(cli: &Cli) -> anyhow::Result<ExitCode> {
     let temporary = tempfile::tempdir().context("make a directory for profiles")?;
     let directory = cli.keep.as_deref().unwrap_or(temporary.path());
     fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
-    // The filling is needed for the table, whether it was asked for or not.
-    let mut needed: Vec<Case> = chosen.iter().flat_map(|case| [Some(*case), case.filling()]).flatten().collect();
+    // The filling and what a case is compared with are needed for the table, whether asked for or not.
+    let without_bond = |case: &Case| case.work.without_bond().map(|work| Case { work, ..*case });
+    let mut needed: Vec<Case> = chosen.iter().flat_map(|case| [Some(*case), case.filling(), without_bond(case)]).flatten().collect();
     needed.sort();
     needed.dedup();
     let mut counts = BTreeMap::new();
@@ -140,11 +140,19 @@ fn count_all(cli: &Cli) -> anyhow::Result<ExitCode> {
             Case::TARGET
         );
     }
+    for (case, target) in Case::SELECTIONS {
+        if let (Some(count), Some(without)) = (counts.get(&case), without_bond(&case).and_then(|case| counts.get(&case))) {
+            let more = count - without;
+            let verdict = if more < target { "reached" } else { "NOT reached" };
+            println!("choice of a bond member ({case}): {more:.0} instructions a frame; target: under {target}: {verdict}");
+        }
+    }
     if kept.rustc != rustc && !cli.update {
         warn(&format!("the counts kept are of {}, these of {rustc}: another compiler makes other code", kept.rustc));
     }
     if cli.update {
         kept.rustc = rustc;
+        kept.instructions_per_frame.retain(|name, _| name.parse::<Case>().is_ok());
         kept.instructions_per_frame.extend(chosen.iter().map(|case| (case.to_string(), (counts[case] * 10.0).round() / 10.0)));
         let text = format!(
             "# Instructions per frame, with the filling of the burst. Written by: ./run instructions --update\n\n{}",
@@ -178,10 +186,10 @@ fn count(case: Case, directory: &Path) -> anyhow::Result<f64> {
     }
     let [short, long] = [1, 2].map(|part| total(&out.with_added_extension(part.to_string())));
     let (short, long) = (short?, long?);
-    let frames = (TURNS[1] - TURNS[0]) * case.burst as u64;
     if long <= short {
-        bail!("{case}: callgrind counted {short} instructions for {} turns and {long} for {}", TURNS[0], TURNS[1]);
+        bail!("{case}: callgrind counted {short} instructions, and {long} for more turns");
     }
+    let frames = case.turns(MORE) * case.burst as u64;
     Ok((long - short) as f64 / frames as f64)
 }
 

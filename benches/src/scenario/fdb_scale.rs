@@ -1,15 +1,15 @@
 //! Lookups of random known addresses in [`Fdb`], in bursts as the pipeline makes them, in this process.
 
-use std::fs;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use dataplane::fdb::{EntryKind, Fdb, Learned, Learner};
 use dataplane::{BURST_MAX, PortId};
 use wire::VlanId;
 
 use crate::interrupt;
+use crate::memory::resident;
 use crate::scenario::{Sample, Settings};
 
 /// Name of the detail: memory of the table by the number of entries it has room for.
@@ -29,7 +29,7 @@ fn mac(n: u64) -> u64 {
 
 /// One round.
 pub(super) fn round(entries: u32, settings: &Settings) -> anyhow::Result<Sample> {
-    let before = resident()?;
+    let before = resident(std::process::id())?;
     // Nine tenths of the slots can be taken before addresses are pushed out.
     let fdb = Fdb::new(entries as usize / 9 * 10);
     let learner = Learner { port: PortId(1), limit: u32::MAX, kind: EntryKind::Learned, now: 0, ageing: 1000 };
@@ -41,7 +41,7 @@ pub(super) fn round(entries: u32, settings: &Settings) -> anyhow::Result<Sample>
     if fdb.len() != entries as usize {
         bail!("{} of {entries} addresses are in the table", fdb.len());
     }
-    let memory = resident()?.saturating_sub(before);
+    let memory = resident(std::process::id())?.saturating_sub(before);
     // To a tenth: what else the table has (16 KiB of counts by port) and what the allocator rounds is less.
     let octets = (memory as f64 / fdb.capacity() as f64 * 10.0).round() / 10.0;
 
@@ -79,15 +79,6 @@ fn lookups(fdb: &Fdb, entries: u32, numbers: &mut Numbers, span: Duration) -> an
         bail!("{missed} of {count} lookups of known addresses found nothing");
     }
     Ok((count, elapsed))
-}
-
-/// Octets of memory this process has in use. `smaps_rollup` walks the page tables; the counters in `status` lag behind.
-fn resident() -> anyhow::Result<u64> {
-    let path = "/proc/self/smaps_rollup";
-    let text = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
-    let line =
-        text.lines().find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB")).with_context(|| format!("{path}: no Rss"))?;
-    Ok(line.parse::<u64>().with_context(|| format!("{path}: {line}"))? * 1024)
 }
 
 /// Random numbers, a few cycles each (xorshift64*, Vigna 2016).

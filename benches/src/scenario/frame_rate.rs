@@ -1,146 +1,38 @@
-//! Small frames per second from the client to the server, as many as the switch forwards.
+//! Frames per second at saturation, between the client and one server.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-use anyhow::bail;
-
-use crate::cores::{self, Load};
-use crate::cpu_time;
-use crate::interrupt;
-use crate::lab::Lab;
+use crate::cores::Load as Demand;
+use crate::generator::{Macs, Traffic};
 use crate::scenario::{Sample, Settings};
-use crate::system::{self, Attachment, CLIENT_IF, SERVER_IF, Started, System};
-use crate::traffic::{CLIENT, Checker, Generator, SERVER, Sent};
-
-/// Frames that are looked into before the measurement.
-const CHECKED: u64 = 2_000;
-/// How long to saturate the switch before measuring.
-const WARM_UP: Duration = Duration::from_millis(500);
-/// How long frames under way may take to arrive after the last was sent.
-const DRAIN: Duration = Duration::from_millis(200);
-
-/// What was counted.
-#[derive(Clone, Copy, Debug)]
-pub struct Counted {
-    /// Frames given to the switch, and refused since its queue was full.
-    pub sent: Sent,
-    /// Frames that arrived, of those given to the switch.
-    pub received: u64,
-    /// Frames per second that arrived during the measurement.
-    pub rate: f64,
-    /// CPU time of the switch per frame, where it is a process.
-    pub cpu_per_frame: Option<Duration>,
-}
-
-impl Counted {
-    /// Frames given to the switch that did not arrive.
-    pub fn lost(&self) -> u64 {
-        self.sent.accepted.saturating_sub(self.received)
-    }
-}
+use crate::system::System;
+use crate::testbed::{Counted, Streams, Testbed};
+use crate::topology::{Attachment, Hosts, Topology};
 
 /// One round.
-pub(super) fn round(which: System, settings: &Settings) -> anyhow::Result<Sample> {
-    let placement = settings.cores(Load::OneWay);
-    let lab = Lab::new()?;
-    let mut switch = system::start(which, &settings.programs, &lab, Attachment::Tap, placement)?;
-    let mut generator = prepare(&lab)?;
-    check_frames(&lab, &mut generator)?;
-    let counted = saturate(&lab, &mut switch, &mut generator, placement.client, settings.span)?;
-    let Counted { sent, received, rate, cpu_per_frame } = counted;
-    if sent.refused == 0 {
-        bail!("the generator was the limit: the switch took all {} frames, its queue was never full", sent.accepted);
-    }
-    if received > sent.accepted {
-        bail!("{received} frames arrived, but only {} were sent: someone else sends", sent.accepted);
-    }
-    let mut sample = Sample::new(rate / 1e3)
-        .with("sent_frames", sent.accepted as f64)
-        .with("refused_frames", sent.refused as f64)
-        .with("received_frames", received as f64)
-        .with("lost_percent", counted.lost() as f64 / sent.accepted as f64 * 100.0);
-    if let Some(span) = cpu_per_frame {
+pub(super) fn round(system: System, attachment: Attachment, sizes: &str, both_ways: bool, settings: &Settings) -> anyhow::Result<Sample> {
+    let sizes = sizes.parse().map_err(anyhow::Error::msg)?;
+    let traffic = Traffic { sizes, ..Traffic::between(Macs::clients(1), Macs::servers(1)) };
+    let mut bed = Testbed::start(system, &Topology::pair(attachment, Hosts::Generator), Demand::OneWay, settings)?;
+    // Both ways: so that the switch knows both stations.
+    bed.check(&Streams::both_ways(traffic.clone()))?;
+    let streams = if both_ways { Streams::both_ways(traffic) } else { Streams::one_way(traffic) };
+    let counted = bed.saturate(&streams, settings.span)?;
+    Ok(sample(&counted).by(bed.switch()))
+}
+
+/// The figure in thousands of frames that arrived a second, with what else was counted.
+pub(super) fn sample(counted: &Counted) -> Sample {
+    let sent = counted.sent.accepted as f64;
+    let mut sample = Sample::new(counted.rate / 1e3)
+        .with("sent_frames", sent)
+        .with("refused_frames", counted.sent.refused as f64)
+        .with("received_frames", counted.received as f64)
+        .with("lost_percent", counted.lost() as f64 / (sent * counted.copies as f64) * 100.0)
+        .with("machine_cpu_ns_per_frame", counted.machine_cpu_per_frame.as_nanos() as f64);
+    if let Some(span) = counted.cpu_per_frame {
         sample = sample.with("switch_cpu_ns_per_frame", span.as_nanos() as f64);
     }
-    Ok(sample)
-}
-
-/// Waits for the interfaces and lets the switch learn both stations; gives the generator at the client.
-///
-/// # Errors
-///
-/// When frames do not pass both ways.
-pub fn prepare(lab: &Lab) -> anyhow::Result<Generator> {
-    lab.client.run("ip", &["link", "set", CLIENT_IF, "up"])?;
-    lab.server.run("ip", &["link", "set", SERVER_IF, "up"])?;
-    let mut there = Generator::open(&lab.client, CLIENT_IF, SERVER, CLIENT)?;
-    let mut back = Generator::open(&lab.server, SERVER_IF, CLIENT, SERVER)?;
-    for (what, generator, netns, interface) in [
-        ("frames pass from client to server", &mut there, &lab.server, SERVER_IF),
-        ("frames pass from server to client", &mut back, &lab.client, CLIENT_IF),
-    ] {
-        let (before, _) = netns.rx_packets(interface)?;
-        interrupt::wait_for(what, Duration::from_secs(10), || {
-            generator.send_paced(1, 1, Duration::from_millis(1))?;
-            Ok((netns.rx_packets(interface)?.0 > before).then_some(()))
-        })?;
+    if let Some(octets) = counted.memory {
+        sample = sample.with("switch_memory_mib", octets as f64 / f64::from(1 << 20));
     }
-    Ok(there)
-}
-
-/// Whether frames arrive as they were sent, each once and in order, at a rate that is easy.
-fn check_frames(lab: &Lab, generator: &mut Generator) -> anyhow::Result<()> {
-    let mut checker = Checker::open(&lab.server, SERVER_IF)?;
-    let first = generator.next_number();
-    let (sent, arrivals) = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| checker.take(first, CHECKED, Duration::from_secs(2)));
-        let sent = generator.send_paced(CHECKED, 16, Duration::from_millis(1));
-        (sent, thread.join())
-    });
-    let arrivals = arrivals.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let sent = sent?;
-    if sent.refused > 0 || arrivals.received != CHECKED || arrivals.duplicates + arrivals.reordered + arrivals.damaged > 0 {
-        bail!("frames do not arrive as sent, at an easy rate: of {CHECKED}, {sent:?}, {arrivals:?}");
-    }
-    Ok(())
-}
-
-/// Offers the switch more than it can forward, and counts for `span`.
-///
-/// # Errors
-///
-/// When the generator, the switch or the counting fails.
-pub fn saturate(lab: &Lab, switch: &mut Started, generator: &mut Generator, core: Option<u16>, span: Duration) -> anyhow::Result<Counted> {
-    let stop = AtomicBool::new(false);
-    let (first, _) = lab.server.rx_packets(SERVER_IF)?;
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            cores::pin(core)?;
-            generator.saturate(&stop)
-        });
-        let measured = measure(lab, switch, span);
-        stop.store(true, Ordering::Relaxed);
-        let sent = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let (rate, cpu_per_frame) = measured?;
-        interrupt::sleep(DRAIN)?;
-        let (last, _) = lab.server.rx_packets(SERVER_IF)?;
-        Ok(Counted { sent, received: last - first, rate, cpu_per_frame })
-    })
-}
-
-fn measure(lab: &Lab, switch: &mut Started, span: Duration) -> anyhow::Result<(f64, Option<Duration>)> {
-    interrupt::sleep(WARM_UP)?;
-    let cpu_before = switch.pid().map(cpu_time::of).transpose()?;
-    let (before, start) = lab.server.rx_packets(SERVER_IF)?;
-    interrupt::sleep(span)?;
-    let cpu_after = switch.pid().map(cpu_time::of).transpose()?;
-    let (after, end) = lab.server.rx_packets(SERVER_IF)?;
-    switch.check_alive()?;
-    let frames = after - before;
-    if frames == 0 {
-        bail!("no frame arrived");
-    }
-    let cpu = cpu_before.zip(cpu_after).map(|(before, after)| (after - before).div_f64(frames as f64));
-    Ok((frames as f64 / (end - start).as_secs_f64(), cpu))
+    sample
 }

@@ -13,7 +13,8 @@ use crate::interrupt;
 use crate::lab::Lab;
 use crate::scenario::{Sample, Settings};
 use crate::stats::percentile;
-use crate::system::{self, Attachment, CLIENT_IF, SERVER_IF, System};
+use crate::system::{self, System};
+use crate::topology::{Attachment, CLIENT_IF, Hosts, SERVER_IF, Topology};
 
 /// Round trips that do not count.
 const WARM_UP: usize = 500;
@@ -28,7 +29,7 @@ const LOST_MAX: usize = 10;
 pub(super) fn round(which: System, load: Load, settings: &Settings) -> anyhow::Result<Sample> {
     let placement = settings.cores(load);
     let lab = Lab::new()?;
-    let mut switch = system::start(which, &settings.programs, &lab, Attachment::Tap, placement)?;
+    let mut switch = system::start(which, &settings.programs, &lab, &Topology::pair(Attachment::Tap, Hosts::Stack), placement)?;
     lab.client.address(CLIENT_IF, "10.77.0.1/24")?;
     lab.server.address(SERVER_IF, "10.77.0.2/24")?;
     let bind = |address: &str| UdpSocket::bind(address).with_context(|| format!("bind {address}"));
@@ -60,7 +61,8 @@ pub(super) fn round(which: System, load: Load, settings: &Settings) -> anyhow::R
         .with("p99_us", at(99.0)?)
         .with("min_us", at(0.0)?)
         .with("round_trips", times.len() as f64)
-        .with("lost_datagrams", lost as f64))
+        .with("lost_datagrams", lost as f64)
+        .by(&switch))
 }
 
 fn echo(socket: &UdpSocket, stop: &AtomicBool) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! TCP, one stream, from the client to the server (`iperf3`).
+//! TCP from the client to the server (`iperf3`).
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::cores::Load;
 use crate::cpu_time;
 use crate::lab::{Lab, Running};
 use crate::scenario::{Sample, Settings};
-use crate::system::{self, Attachment, CLIENT_IF, SERVER_IF, System};
+use crate::system::{self, System};
+use crate::topology::{Attachment, CLIENT_IF, Hosts, SERVER_IF, Topology};
 
 /// Seconds at the start that do not count: slow start, and the caches.
 const WARM_UP: u64 = 1;
@@ -37,10 +38,11 @@ struct Sum {
 }
 
 /// One round.
-pub(super) fn round(which: System, attachment: Attachment, settings: &Settings) -> anyhow::Result<Sample> {
+pub(super) fn round(system: System, attachment: Attachment, streams: u8, offload: bool, settings: &Settings) -> anyhow::Result<Sample> {
     let cores = settings.cores(Load::Stream);
     let lab = Lab::new()?;
-    let mut switch = system::start(which, &settings.programs, &lab, attachment, cores)?;
+    let hosts = if offload { Hosts::Stack } else { Hosts::StackWithoutOffload };
+    let mut switch = system::start(system, &settings.programs, &lab, &Topology::pair(attachment, hosts), cores)?;
     lab.client.address(CLIENT_IF, "10.77.0.1/24")?;
     lab.server.address(SERVER_IF, "10.77.0.2/24")?;
 
@@ -50,7 +52,7 @@ pub(super) fn round(which: System, attachment: Attachment, settings: &Settings) 
     server.wait_for_line("Server listening")?;
     let seconds = settings.span.as_secs().max(1);
     let mut command = lab.client.command("iperf3", cores.client);
-    command.args(["-c", "10.77.0.2", "-J", "-O", &WARM_UP.to_string(), "-t", &seconds.to_string()]);
+    command.args(["-c", "10.77.0.2", "-J", "-O", &WARM_UP.to_string(), "-t", &seconds.to_string(), "-P", &streams.to_string()]);
     let client = Running::start("the iperf3 client", &mut command)?;
     let before = switch.pid().map(cpu_time::of).transpose()?;
     let text = client.output(Duration::from_secs(WARM_UP + seconds + 20))?;
@@ -62,7 +64,7 @@ pub(super) fn round(which: System, attachment: Attachment, settings: &Settings) 
         let seconds = (WARM_UP + seconds) as f64;
         sample = sample.with("switch_cpu_percent", (used - before).as_secs_f64() / seconds * 100.0);
     }
-    Ok(sample)
+    Ok(sample.by(&switch))
 }
 
 /// Bits per second that arrived, and segments sent again.

@@ -57,9 +57,15 @@ impl Shared {
     }
 }
 
+fn model(f: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(f);
+}
+
 #[test]
 fn one_at_a_time_has_the_ring() {
-    loom::model(|| {
+    model(|| {
         let shared = Shared::new();
         let workers: Vec<_> = (0..2)
             .map(|_| {
@@ -75,7 +81,7 @@ fn one_at_a_time_has_the_ring() {
 
 #[test]
 fn a_change_is_made_though_the_worker_never_rests() {
-    loom::model(|| {
+    model(|| {
         let shared = Shared::new();
         let worker = thread::spawn({
             let shared = shared.clone();

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use dataplane::bond::{Bond, BondState, BondView, HashPolicy, Member, Mode, PuntRules};
 use dataplane::device::{Capabilities, RxQueue, Wake};
 use dataplane::events::EventQueue;
 use dataplane::fdb::Fdb;
 use dataplane::memory::{MemoryDevice, MemoryFrame};
 use dataplane::pipeline::Pipeline;
-use dataplane::snapshot::{Admit, Port, PortId, PortState, PriorityTags, Snapshot, Switch, SwitchId, VlanPolicy};
+use dataplane::snapshot::{Admit, Port, PortId, PriorityTags, Snapshot, Switch, SwitchId, VlanPolicy};
 use dataplane::{BurstMemory, DropReason, PortCounters};
 use wire::{MacAddr, Tpid, VlanId, VlanSet};
 
@@ -30,6 +31,7 @@ pub struct Lab {
     pub devices: Vec<MemoryDevice>,
     pub rx: Vec<Box<dyn RxQueue>>,
     pub pipeline: Pipeline,
+    pub events: Arc<EventQueue>,
     pub memory: BurstMemory,
     pub now: u32,
 }
@@ -42,11 +44,13 @@ impl Lab {
 
     /// Switches with these numbers of ports, which are numbered through.
     pub fn with_switches(ports: &[usize]) -> Lab {
+        let events = Arc::new(EventQueue::new(no_wake()));
         let mut lab = Lab {
             snapshot: Snapshot::default(),
             devices: Vec::new(),
             rx: Vec::new(),
-            pipeline: Pipeline::new(0, Arc::new(EventQueue::new(no_wake()))),
+            pipeline: Pipeline::new(0, events.clone()),
+            events,
             memory: BurstMemory::new(),
             now: 0,
         };
@@ -54,7 +58,7 @@ impl Lab {
             let first = lab.snapshot.ports.len() as u16;
             let ids: Vec<PortId> = (first..first + *count as u16).map(PortId).collect();
             for id in &ids {
-                lab.snapshot.ports.push(Some(plain_port(SwitchId(switch as u16))));
+                lab.snapshot.ports.push(Some(Port::new(SwitchId(switch as u16), 2)));
                 lab.attach(*id, MemoryDevice::new(256, false, Capabilities::ALL));
             }
             lab.snapshot.switches.push(Some(Switch {
@@ -92,6 +96,38 @@ impl Lab {
     pub fn patch(&mut self, a: usize, b: usize) {
         self.port(a).patch_peer = Some(PortId(b as u16));
         self.port(b).patch_peer = Some(PortId(a as u16));
+    }
+
+    /// Makes a port a bond of other ports, with all of them active for reception and transmission, the first one the
+    /// active member.
+    pub fn bond(&mut self, port: usize, members: &[usize], mode: Mode, policy: HashPolicy) -> Arc<BondState> {
+        let state = Arc::new(BondState::new(1));
+        let slots = || (0..members.len() as u8).collect();
+        state.publish(&BondView { active: Some(0), tx: slots(), rx: (1 << members.len()) - 1 });
+        let id = PortId(port as u16);
+        for (slot, member) in members.iter().enumerate() {
+            self.port(*member).member_of = Some(Member { bond: id, index: slot as u8 });
+        }
+        for switch in self.snapshot.switches.iter_mut().flatten() {
+            switch.ports = switch.ports.iter().copied().filter(|port| !members.contains(&port.index())).collect();
+        }
+        self.pipeline.detach(id);
+        self.port(port).bond = Some(Arc::new(Bond {
+            mode,
+            policy,
+            members: std::array::from_fn(|slot| members.get(slot).map(|member| PortId(*member as u16))),
+            order: slots(),
+            all_slaves_active: false,
+            punt: PuntRules::default(),
+            state: state.clone(),
+        }));
+        self.pipeline.prepare(&self.snapshot);
+        state
+    }
+
+    /// The bond at a port, for changes of its configuration.
+    pub fn bond_mut(&mut self, port: usize) -> &mut Bond {
+        Arc::get_mut(self.port(port).bond.as_mut().unwrap()).unwrap()
     }
 
     /// Lets a frame arrive and runs the switch.
@@ -149,45 +185,17 @@ impl Lab {
             .collect()
     }
 
-    /// Received and copied frames are all transmitted or dropped, over all ports.
+    /// Received, copied and injected frames are all transmitted, punted or dropped, over all ports.
     pub fn assert_conserved(&self) {
         let (mut came, mut went) = (0, 0);
         for port in 0..self.devices.len() {
             let counters = self.counters(port);
-            came += counters.rx_packets.get() + counters.copies.get();
-            went += counters.tx_packets.get() + DropReason::ALL.iter().map(|reason| counters.drops(*reason)).sum::<u64>();
+            came += counters.rx_packets.get() + counters.copies.get() + counters.injected.get();
+            went += counters.tx_packets.get()
+                + counters.punted.get()
+                + DropReason::ALL.iter().map(|reason| counters.drops(*reason)).sum::<u64>();
         }
-        assert_eq!(came, went, "received + copies = transmitted + dropped; drops: {:?}", self.all_drops());
-    }
-}
-
-/// A port without VLAN settings: a trunk of all VLANs, untagged frames in VLAN 0.
-pub fn plain_port(switch: SwitchId) -> Port {
-    Port {
-        switch,
-        vlan: all_vlans(),
-        mtu: 1500,
-        learning: true,
-        sticky: false,
-        learn_limit: u32::MAX,
-        flood: true,
-        mcast_flood: true,
-        bcast_flood: true,
-        hairpin: false,
-        isolated: false,
-        patch_peer: None,
-        state: Arc::new(PortState::new(true, true)),
-        counters: (0..2).map(|_| PortCounters::default()).collect(),
-    }
-}
-
-pub fn all_vlans() -> VlanPolicy {
-    VlanPolicy {
-        pvid: Some(VlanId::NONE),
-        members: VlanSet::all(),
-        untagged: Some(VlanId::NONE),
-        admit: Admit::Members,
-        priority_tags: PriorityTags::IfNonzero,
+        assert_eq!(came, went, "received + copies + injected = transmitted + punted + dropped; drops: {:?}", self.all_drops());
     }
 }
 

@@ -17,6 +17,8 @@ pub const ETHER_TYPE_IPV4: u16 = 0x0800;
 pub const ETHER_TYPE_ARP: u16 = 0x0806;
 /// EtherType of IPv6 (RFC 2464).
 pub const ETHER_TYPE_IPV6: u16 = 0x86dd;
+/// EtherType of slow protocols: LACP, marker, OAM (IEEE 802.3 annex 57A).
+pub const ETHER_TYPE_SLOW: u16 = 0x8809;
 
 /// The EtherType field of a frame.
 ///

@@ -24,6 +24,7 @@ pub const GSO_ECN: u8 = 0x80;
 ///
 /// Offsets count from the first octet of the Ethernet header of the octets they travel with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Offload {
     /// [`FLAG_NEEDS_CSUM`] and [`FLAG_DATA_VALID`].
     pub flags: u8,
@@ -68,6 +69,13 @@ impl Offload {
         let [s0, s1] = self.csum_start.to_ne_bytes();
         let [o0, o1] = self.csum_offset.to_ne_bytes();
         [self.flags, self.gso_type, h0, h1, g0, g1, s0, s1, o0, o1, 0, 0]
+    }
+
+    /// Whether nothing is left to do and nothing claimed: what most frames say, found out by one comparison.
+    #[inline]
+    pub const fn is_blank(&self) -> bool {
+        let [h0, h1] = self.hdr_len.to_ne_bytes();
+        u32::from_ne_bytes([self.flags & FLAG_NEEDS_CSUM, self.gso_type, h0, h1]) == 0
     }
 
     /// Whether nothing is left to do.

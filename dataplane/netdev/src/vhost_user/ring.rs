@@ -390,7 +390,7 @@ impl Ring {
         let mask = usize::from(self.mask());
         let count = chains.len();
         for (n, chain) in chains.iter_mut().enumerate() {
-            let id = u16::from_le(self.available_word(2 + (usize::from(start) + n & mask)).load(Ordering::Relaxed));
+            let id = u16::from_le(self.available_word(2 + ((usize::from(start) + n) & mask)).load(Ordering::Relaxed));
             if usize::from(id) > mask {
                 return n;
             }

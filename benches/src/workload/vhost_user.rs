@@ -10,15 +10,13 @@ use netdev::vhost_user::frontend::{Frontend, FrontendOptions, OpenedFrontend};
 use netdev::vhost_user::{Mode, VhostUserOptions, open};
 use wire::Offload;
 
-use super::FRAME_LEN;
-
 /// Descriptors of a ring: more than the frames of the longest count.
 pub(super) const RING: u16 = 1 << 15;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) struct VirtualMachines {
-    frames: Vec<[u8; FRAME_LEN]>,
+    frames: Vec<Vec<u8>>,
     next: usize,
     sender: OpenedFrontend,
     receiver: OpenedFrontend,
@@ -35,7 +33,7 @@ pub(super) struct Queues {
 
 impl VirtualMachines {
     /// Two VMs that are ready; the sender sends `frames` again and again.
-    pub(super) fn new(frames: Vec<[u8; FRAME_LEN]>) -> Result<(VirtualMachines, Queues), String> {
+    pub(super) fn new(frames: Vec<Vec<u8>>) -> Result<(VirtualMachines, Queues), String> {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
         let port = |name: &str| {
             let path = directory.path().join(name);

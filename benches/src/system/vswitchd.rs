@@ -1,0 +1,97 @@
+//! `vswitchd`, configured by a file of its own.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixDatagram;
+
+use anyhow::{Context as _, bail};
+use proto::api::{FlushFdb, FlushFdbReply};
+use proto::client::Client;
+use proto::config::{Config, DaemonConfig, PollMode, PortConfig, PortKind, SwitchConfig};
+
+use super::{NotAvailable, Programs, READY_MAX, Started, System};
+use crate::cores::Cores;
+use crate::interrupt;
+use crate::lab::{Lab, Running};
+use crate::topology::{Attachment, Topology, veths};
+
+/// The one switch.
+const SWITCH: &str = "bench";
+
+pub(super) fn start(system: System, programs: &Programs, lab: &Lab, topology: &Topology, cores: Cores) -> anyhow::Result<Started> {
+    let poll = if system == System::VswitchBusy { PollMode::Busy } else { PollMode::Adaptive };
+    let ports: BTreeMap<_, _> = match topology.attachment {
+        Attachment::Tap => {
+            (0..topology.ports).map(|i| (format!("p{i}"), tap(Topology::host(lab, i).name(), &Topology::interface(i)))).collect()
+        }
+        Attachment::Packet => {
+            veths(lab, topology)?;
+            let nic = |i| PortConfig { kind: PortKind::Nic, interface: Some(format!("p{i}")), ..PortConfig::new(SWITCH) };
+            (0..topology.ports).map(|i| (format!("p{i}"), nic(i))).collect()
+        }
+        Attachment::VhostUser => return Err(NotAvailable("this vswitchd has no vhost-user ports".into()).into()),
+    };
+    // Room for each address to have a free slot beside it, but not less than by default.
+    let fdb_size = (topology.addresses * 2).max(SwitchConfig::default().fdb_size);
+    let running = start_with(programs, lab, &ports, fdb_size, poll, cores)?;
+    let forget = |lab: &Lab| {
+        let mut client = Client::connect(lab.path("socket"))?;
+        let _: FlushFdbReply = client.call("FlushFdb", &FlushFdb { switch: SWITCH.into(), port: None, vlan: None })?;
+        Ok(())
+    };
+    let configuration = std::fs::read_to_string(lab.path(FILE)).context("read the configuration again")?;
+    Ok(Started::with_netdevs(topology, vec![running], vec![configuration]).forgetting(forget))
+}
+
+/// The configuration, in the directory of the round.
+const FILE: &str = "vswitchd.toml";
+
+/// A TAP port with this netdev in this namespace.
+pub fn tap(netns: &str, interface: &str) -> PortConfig {
+    PortConfig { interface: Some(interface.into()), netns: Some(netns.into()), ..PortConfig::new(SWITCH) }
+}
+
+/// Starts `vswitchd` in the switch's namespace with these ports of one switch, and waits until it is ready.
+///
+/// # Errors
+///
+/// When it does not start, with what it said.
+pub fn start_with(
+    programs: &Programs,
+    lab: &Lab,
+    ports: &BTreeMap<String, PortConfig>,
+    fdb_size: u32,
+    poll: PollMode,
+    cores: Cores,
+) -> anyhow::Result<Running> {
+    if !programs.vswitchd.is_file() {
+        bail!("no vswitchd at {} (build it, or give --vswitchd PATH)", programs.vswitchd.display());
+    }
+    let config = Config {
+        daemon: DaemonConfig { workers: 1, cores: cores.switch.into_iter().collect(), poll, ..DaemonConfig::default() },
+        switch: [(SWITCH.to_owned(), SwitchConfig { fdb_size, ..SwitchConfig::default() })].into(),
+        port: ports.clone(),
+        fdb: Vec::new(),
+    };
+    let file = lab.path(FILE);
+    std::fs::write(&file, toml::to_string(&config)?).with_context(|| format!("write {}", file.display()))?;
+    // sd_notify(3).
+    let notify = lab.path("notify");
+    let socket = UnixDatagram::bind(&notify).with_context(|| format!("bind {}", notify.display()))?;
+    socket.set_nonblocking(true)?;
+
+    let mut command = lab.switch.command(&programs.vswitchd, None);
+    command.arg("--config").arg(&file).arg("--socket").arg(lab.path("socket")).arg("--state-dir").arg(lab.path("state"));
+    command.env("NOTIFY_SOCKET", &notify).env("RUST_LOG", "warn");
+    let mut running = Running::start("vswitchd", &mut command)?;
+    interrupt::wait_for("vswitchd is ready", READY_MAX, || {
+        let mut message = [0; 4096];
+        while let Ok(len) = socket.recv(&mut message) {
+            if message[..len].split(|octet| *octet == b'\n').any(|line| line == b"READY=1") {
+                return Ok(Some(()));
+            }
+        }
+        running.check_alive().map(|()| None)
+    })
+    .with_context(|| running.errors())?;
+    Ok(running)
+}
