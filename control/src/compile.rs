@@ -293,7 +293,13 @@ pub fn is_same_port(name: &str, old: &PortConfig, new: &PortConfig) -> bool {
 
 fn device_plan(old: &PortConfig, new: &PortConfig) -> DevicePlan {
     let makes_netdev = matches!(new.kind, PortKind::Tap | PortKind::Host);
-    if old.offload != new.offload || old.queues != new.queues || old.ring_size != new.ring_size || old.tx_queue != new.tx_queue {
+    let other_socket = old.socket_path != new.socket_path || old.socket_mode != new.socket_mode || old.socket_group != new.socket_group;
+    if other_socket
+        || old.offload != new.offload
+        || old.queues != new.queues
+        || old.ring_size != new.ring_size
+        || old.tx_queue != new.tx_queue
+    {
         DevicePlan::Reopen
     } else if makes_netdev && (old.mtu != new.mtu || old.mac != new.mac) {
         DevicePlan::Adjust

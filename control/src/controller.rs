@@ -27,7 +27,7 @@ use wire::{MacAddr, VlanId};
 
 use crate::compile::Compiled;
 use crate::config;
-use crate::device::{Devices, Netdev};
+use crate::device::{Devices, Netdev, VhostUserLink, VhostUserState};
 use crate::store::Store;
 use crate::workers::{PortQueues, Publication, Workers};
 
@@ -71,9 +71,27 @@ enum DeviceState {
     /// A patch port or a bond has no device of its own.
     None,
     /// It is open and its queues are attached.
-    Open { netdev: Option<Netdev>, sim: Option<MemoryDevice> },
+    Open { netdev: Option<Netdev>, sim: Option<MemoryDevice>, vhost_user: Option<Box<dyn VhostUserLink>> },
     /// It cannot be opened, or is gone.
     Lost { problem: String, retry_at: Nanos },
+}
+
+impl DeviceState {
+    /// How the link of an open `vhost-user` port is.
+    fn vhost_user(&self) -> Option<VhostUserState> {
+        match self {
+            DeviceState::Open { vhost_user: Some(link), .. } => Some(link.state()),
+            _ => None,
+        }
+    }
+
+    /// Why there is no carrier, where that is known.
+    fn problem(&self) -> Option<String> {
+        match self {
+            DeviceState::Lost { problem, .. } => Some(problem.clone()),
+            _ => self.vhost_user().filter(|state| !state.carrier).and_then(|state| state.problem),
+        }
+    }
 }
 
 impl Controller {
@@ -197,10 +215,7 @@ impl Controller {
             return;
         }
         link.shown = state;
-        let problem = match &link.device {
-            DeviceState::Lost { problem, .. } => Some(problem.clone()),
-            _ => None,
-        };
+        let problem = link.device.problem();
         let word = match state {
             Link::Up => "up",
             Link::Down => "down",

@@ -8,12 +8,13 @@ use std::os::fd::RawFd;
 
 use dataplane::device::{RxQueue, TxQueue};
 use dataplane::memory::MemoryDevice;
+use proto::api::VhostUserInfo;
 use proto::config::PortConfig;
 use wire::MacAddr;
 
 /// Opens devices and tells what happens to them. Used by the control thread only; may block for some milliseconds.
 pub trait Devices {
-    /// Opens the device of a `tap`, `host` or `nic` port, with one transmit queue for each of `workers` workers.
+    /// Opens the device of a `tap`, `host`, `nic` or `vhost-user` port, with one transmit queue for each of `workers` workers.
     ///
     /// # Errors
     ///
@@ -62,6 +63,25 @@ pub struct OpenDevice {
     pub carrier: bool,
     /// The other side of a `sim` port.
     pub sim: Option<MemoryDevice>,
+    /// The link of a `vhost-user` port.
+    pub vhost_user: Option<Box<dyn VhostUserLink>>,
+}
+
+/// The link of a `vhost-user` port, for as long as the port is open. When it changes, [`Devices::event_fd`] becomes readable.
+pub trait VhostUserLink {
+    /// How it is now.
+    fn state(&self) -> VhostUserState;
+}
+
+/// How the link of a `vhost-user` port is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VhostUserState {
+    /// Whether the driver is ready.
+    pub carrier: bool,
+    /// Why not, where that is known.
+    pub problem: Option<String>,
+    /// The other side.
+    pub info: VhostUserInfo,
 }
 
 /// A netdev as it was when its port was opened.

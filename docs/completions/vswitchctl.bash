@@ -151,7 +151,7 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__add__subcmd__bond)
-            opts="-h -V --member --team-config --may-exist --mode --miimon --updelay --downdelay --use-carrier --arp-interval --arp-ip-target --ns-ip6-target --arp-source --arp-validate --arp-all-targets --missed-max --primary --primary-reselect --fail-over-mac --num-grat-arp --num-unsol-na --peer-notif-delay --resend-igmp --all-slaves-active --min-links --lp-interval --packets-per-slave --tlb-dynamic-lb --xmit-hash-policy --tx-balancing-interval --lacp-rate --lacp-active --ad-select --ad-actor-sys-prio --ad-actor-system --ad-user-port-key --lacp-fallback --access --trunk --qinq --native --native-tagged --cvlans --qinq-ethertype --accept-tagged --priority-tags --netns --interface --mtu --mac --queues --offload --ring-size --tx-queue --learning --learn-limit --sticky --flood --mcast-flood --bcast-flood --hairpin --isolated --disabled --socket --help --version"
+            opts="-h -V --member --team-config --may-exist --mode --miimon --updelay --downdelay --use-carrier --arp-interval --arp-ip-target --ns-ip6-target --arp-source --arp-validate --arp-all-targets --missed-max --primary --primary-reselect --fail-over-mac --num-grat-arp --num-unsol-na --peer-notif-delay --resend-igmp --all-slaves-active --min-links --lp-interval --packets-per-slave --tlb-dynamic-lb --xmit-hash-policy --tx-balancing-interval --lacp-rate --lacp-active --ad-select --ad-actor-sys-prio --ad-actor-system --ad-user-port-key --lacp-fallback --access --trunk --qinq --native --native-tagged --cvlans --qinq-ethertype --accept-tagged --priority-tags --netns --interface --socket-path --socket-mode --socket-group --mtu --mac --queues --offload --ring-size --tx-queue --learning --learn-limit --sticky --flood --mcast-flood --bcast-flood --hairpin --isolated --disabled --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -352,6 +352,29 @@ _vswitchctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --socket-path)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --socket-mode)
+                    COMPREPLY=($(compgen -W "server client" -- "${cur}"))
+                    return 0
+                    ;;
+                --socket-group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --mtu)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -521,7 +544,7 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__add__subcmd__port)
-            opts="-h -V --may-exist --tap --nic --patch --host --sim --access --trunk --qinq --native --native-tagged --cvlans --qinq-ethertype --accept-tagged --priority-tags --netns --interface --mtu --mac --queues --offload --ring-size --tx-queue --learning --learn-limit --sticky --flood --mcast-flood --bcast-flood --hairpin --isolated --disabled --socket --help --version"
+            opts="-h -V --may-exist --tap --nic --vhost-user --patch --host --sim --server --client --access --trunk --qinq --native --native-tagged --cvlans --qinq-ethertype --accept-tagged --priority-tags --netns --interface --socket-path --socket-mode --socket-group --mtu --mac --queues --offload --ring-size --tx-queue --learning --learn-limit --sticky --flood --mcast-flood --bcast-flood --hairpin --isolated --disabled --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -531,6 +554,21 @@ _vswitchctl() {
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --vhost-user)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
                     fi
                     return 0
                     ;;
@@ -579,6 +617,29 @@ _vswitchctl() {
                     return 0
                     ;;
                 --interface)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket-path)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --socket-mode)
+                    COMPREPLY=($(compgen -W "server client" -- "${cur}"))
+                    return 0
+                    ;;
+                --socket-group)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1231,14 +1292,14 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__set__subcmd__port)
-            opts="-h -V --default --access --trunk --qinq --native --native-tagged --cvlans --qinq-ethertype --accept-tagged --priority-tags --netns --interface --mtu --mac --queues --offload --ring-size --tx-queue --learning --learn-limit --sticky --flood --mcast-flood --bcast-flood --hairpin --isolated --disabled --enabled --socket --help --version"
+            opts="-h -V --default --access --trunk --qinq --native --native-tagged --cvlans --qinq-ethertype --accept-tagged --priority-tags --netns --interface --socket-path --socket-mode --socket-group --mtu --mac --queues --offload --ring-size --tx-queue --learning --learn-limit --sticky --flood --mcast-flood --bcast-flood --hairpin --isolated --disabled --enabled --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --default)
-                    COMPREPLY=($(compgen -W "access trunk native native_tagged qinq cvlans qinq_ethertype accept_tagged priority_tags netns interface mtu mac queues offload ring_size tx_queue learning learn_limit sticky flood mcast_flood bcast_flood hairpin isolated enabled" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "access trunk native native_tagged qinq cvlans qinq_ethertype accept_tagged priority_tags netns interface socket_path socket_mode socket_group mtu mac queues offload ring_size tx_queue learning learn_limit sticky flood mcast_flood bcast_flood hairpin isolated enabled" -- "${cur}"))
                     return 0
                     ;;
                 --access)
@@ -1282,6 +1343,29 @@ _vswitchctl() {
                     return 0
                     ;;
                 --interface)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket-path)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --socket-mode)
+                    COMPREPLY=($(compgen -W "server client" -- "${cur}"))
+                    return 0
+                    ;;
+                --socket-group)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -75,6 +75,7 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-switch" -l if-
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-switch" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-switch" -s V -l version -d 'Print version'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l nic -d 'An existing Ethernet interface: a physical one, a veth end, a VM\'s tap' -r -f
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l vhost-user -d 'The rings of a virtual machine, without the kernel in the way; PATH is the socket' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l patch -d 'One end of a link to another switch of this daemon; PEER is the port at the other end' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l access -d 'Access port: untagged frames belong to this VLAN' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l trunk -d 'Trunk port: VLANs that pass with their tag, such as 10,20-30' -r
@@ -91,6 +92,10 @@ if-nonzero\t''
 always\t''"
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l netns -d 'Network namespace of the interface: a name under /run/netns, or a path' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l interface -d 'Name of the interface when it is not the port\'s' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l socket-path -d 'vhost-user: path of the socket' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l socket-mode -d 'vhost-user: who makes the socket, the daemon (server) or the VMM (client) [default: server]' -r -f -a "server\t''
+client\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l socket-group -d 'vhost-user: group that may connect to the socket the daemon makes [default: only root and the daemon\'s user]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l mtu -d 'Octets of payload at most; an oversize frame is dropped [default: 1500]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l mac -d 'MAC address of the TAP interface' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l queues -d 'Number of queues, for more than one worker [default: 1]' -r
@@ -111,6 +116,8 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l may-e
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l tap -d 'A TAP interface that the daemon makes, named like the port'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l host -d 'The interface through which the host itself takes part; its MAC address is stable'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l sim -d 'A port in memory, for trying things out (see sim)'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l server -d 'The daemon makes the socket of --vhost-user, and the VMM connects (the default)'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l client -d 'The VMM makes the socket of --vhost-user, and the daemon connects'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l disabled -d 'Drop all frames for now (same as the setting enabled = false)'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -s V -l version -d 'Print version'
@@ -125,6 +132,9 @@ accept_tagged\t''
 priority_tags\t''
 netns\t''
 interface\t''
+socket_path\t''
+socket_mode\t''
+socket_group\t''
 mtu\t''
 mac\t''
 queues\t''
@@ -155,6 +165,10 @@ if-nonzero\t''
 always\t''"
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l netns -d 'Network namespace of the interface: a name under /run/netns, or a path' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l interface -d 'Name of the interface when it is not the port\'s' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l socket-path -d 'vhost-user: path of the socket' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l socket-mode -d 'vhost-user: who makes the socket, the daemon (server) or the VMM (client) [default: server]' -r -f -a "server\t''
+client\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l socket-group -d 'vhost-user: group that may connect to the socket the daemon makes [default: only root and the daemon\'s user]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l mtu -d 'Octets of payload at most; an oversize frame is dropped [default: 1500]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l mac -d 'MAC address of the TAP interface' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l queues -d 'Number of queues, for more than one worker [default: 1]' -r
@@ -255,6 +269,10 @@ if-nonzero\t''
 always\t''"
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l netns -d 'Network namespace of the interface: a name under /run/netns, or a path' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l interface -d 'Name of the interface when it is not the port\'s' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l socket-path -d 'vhost-user: path of the socket' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l socket-mode -d 'vhost-user: who makes the socket, the daemon (server) or the VMM (client) [default: server]' -r -f -a "server\t''
+client\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l socket-group -d 'vhost-user: group that may connect to the socket the daemon makes [default: only root and the daemon\'s user]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l mtu -d 'Octets of payload at most; an oversize frame is dropped [default: 1500]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l mac -d 'MAC address of the TAP interface' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l queues -d 'Number of queues, for more than one worker [default: 1]' -r

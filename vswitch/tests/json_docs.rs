@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::api::{DropInfo, Event, FdbInfo, Link, PortInfo, StatusInfo, SwitchInfo, VlanInfo, WorkerInfo};
+use proto::api::{DropInfo, Event, FdbInfo, Link, PortInfo, StatusInfo, SwitchInfo, VhostUserInfo, VlanInfo, WorkerInfo};
 use proto::bond::{BondConfig, BondMode, MemberConfig, XmitHashPolicy};
 use proto::bond_status::{ArpTarget, BondInfo, BondLacp, BondOptions, ExplainBondReply, LacpEnd, MemberInfo, MemberLacp};
 use proto::config::{PollMode, PortConfig, PortKind, SwitchConfig};
@@ -52,6 +52,7 @@ fn every_list_is_documented_field_by_field() {
         kind: PortKind::Tap,
         link: Link::Lost,
         problem: Some(text()),
+        vhost_user: Some(VhostUserInfo::default()),
         interface: Some(text()),
         netns: Some(text()),
         mac: Some(mac),
@@ -68,6 +69,7 @@ fn every_list_is_documented_field_by_field() {
         config: PortConfig::new("x"),
     };
     assert_eq!(fields(&port), documented("show ports"));
+    assert_eq!(fields(&VhostUserInfo::default()), documented("show ports, `vhost_user`"));
     let entry = FdbInfo { switch: text(), vlan: 0, mac, port: text(), age_ms: 0, is_static: false, sticky: false, local: false };
     assert_eq!(fields(&entry), documented("show fdb"));
     let vlan = VlanInfo { switch: text(), vlan: 0, untagged: vec![], tagged: vec![] };

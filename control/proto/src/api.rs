@@ -70,9 +70,12 @@ pub struct PortInfo {
     pub kind: PortKind,
     /// State of its link.
     pub link: Link,
-    /// Why the link is lost.
+    /// Why the link is lost, or down where that has a reason that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// The other side of a `vhost-user` port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vhost_user: Option<VhostUserInfo>,
     /// The netdev behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
@@ -104,6 +107,17 @@ pub struct PortInfo {
     pub drops: BTreeMap<String, u64>,
     /// Its settings.
     pub config: PortConfig,
+}
+
+/// The other side of a `vhost-user` port: the VMM, and the driver in the virtual machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VhostUserInfo {
+    /// Whether a VMM is connected.
+    pub connected: bool,
+    /// Pairs of rings that run; the link is up when there is one.
+    pub queue_pairs: u16,
+    /// The virtio features that were negotiated, as `linux/virtio_net.h` names them, in lower case without prefix.
+    pub features: Vec<String>,
 }
 
 /// An entry of an address table, as `show fdb --json` lists it.
@@ -229,7 +243,7 @@ pub enum Event {
         port: String,
         /// New state.
         link: Link,
-        /// Why it is lost.
+        /// Why it is lost, or down where that is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<String>,
     },

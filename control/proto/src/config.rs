@@ -102,6 +102,15 @@ pub struct PortConfig {
     /// `nic`: the interface to attach (required). `tap` and `host`: name of the netdev; the port's name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    /// `vhost-user`: absolute path of the socket (required).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_path: Option<String>,
+    /// `vhost-user`: whether the daemon makes the socket, or connects to that of the VM's VMM.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub socket_mode: SocketMode,
+    /// `vhost-user`: group that may connect to the socket the daemon makes; only root and the daemon's user when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_group: Option<String>,
     /// `patch`: the port at the other end, on another switch, which names this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
@@ -121,7 +130,8 @@ pub struct PortConfig {
     /// `tap`, `host`, `nic`: checksum and segmentation offload (virtio_net_hdr).
     #[serde(default = "defaults::yes", skip_serializing_if = "defaults::is_yes")]
     pub offload: bool,
-    /// `tap`, `host`, `nic`: number of queues, each polled by a worker of its own as far as there are workers.
+    /// `tap`, `host`, `nic`: number of queues, each polled by a worker of its own as far as there are workers. `vhost-user`:
+    /// pairs of rings the VM may have.
     #[serde(default = "defaults::one", skip_serializing_if = "defaults::is_one")]
     pub queues: u16,
     /// `nic`: octets of the receive ring.
@@ -199,6 +209,9 @@ impl PortConfig {
             switch: switch.into(),
             kind: PortKind::Tap,
             interface: None,
+            socket_path: None,
+            socket_mode: SocketMode::Server,
+            socket_group: None,
             peer: None,
             netns: None,
             mac: None,
@@ -271,12 +284,25 @@ pub enum PortKind {
     Host,
     /// An existing Ethernet interface (physical NIC, veth end, a VMM's tap), through AF_PACKET.
     Nic,
+    /// The rings of a virtual machine, without the kernel in the way.
+    VhostUser,
     /// One end of a link to another switch of the same daemon.
     Patch,
     /// A port in memory, for trying things out and for tests.
     Sim,
     /// Several devices used as one.
     Bond,
+}
+
+/// Who makes the socket of a `vhost-user` port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SocketMode {
+    /// The daemon makes it and the VMM connects. A VMM that is to survive a restart of the daemon must connect again itself.
+    #[default]
+    Server,
+    /// The VMM makes it and the daemon connects, again and again while it cannot.
+    Client,
 }
 
 /// Whether frames leave past the interface's queueing discipline.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dataplane::snapshot::{PORTS_MAX, SWITCHES_MAX};
-use proto::config::{AcceptTagged, Config, DaemonConfig, PortConfig, PortKind, QinqEthertype, SwitchConfig, TxQueueMode};
+use proto::config::{AcceptTagged, Config, DaemonConfig, PortConfig, PortKind, QinqEthertype, SocketMode, SwitchConfig, TxQueueMode};
 use wire::{MacAddr, VlanSet};
 
 use super::problem::{Problem, Subject};
@@ -24,6 +24,8 @@ pub const TAP_MTU_MAX: u32 = 65_521;
 pub const QUEUES: std::ops::RangeInclusive<u16> = 1..=64;
 /// Smallest and largest receive ring, octets.
 pub const RING_SIZE: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
+/// Octets of the path of a socket at most (`sun_path` in unix(7), without the final zero).
+pub const SOCKET_PATH_MAX: usize = 107;
 /// Static entries at most, a guard of memory and time.
 pub const FDB_ENTRIES_MAX: usize = 65_536;
 /// Most workers.
@@ -58,6 +60,7 @@ pub fn validate(config: &Config) -> Vec<Problem> {
     }
     host_ports(config, &mut problems);
     interfaces(config, &mut problems);
+    sockets(config, &mut problems);
     patch_graph::check(config, &mut problems);
     fdb(config, &mut problems);
     problems
@@ -81,6 +84,10 @@ fn is_netdev_name(name: &str) -> bool {
         && name != ".."
 }
 
+fn is_group_name(group: &str) -> bool {
+    (1..=64).contains(&group.len()) && !group.contains([':', '\n', '\0'])
+}
+
 pub(super) const NAME_HELP: &str = "1 to 15 characters of A-Z a-z 0-9 . _ -, and not \".\" or \"..\"";
 
 fn daemon(daemon: &DaemonConfig, problems: &mut Vec<Problem>) {
@@ -102,7 +109,7 @@ fn daemon(daemon: &DaemonConfig, problems: &mut Vec<Problem>) {
     if daemon.spin.0 > Duration::from_secs(1) {
         wrong("spin", format!("a spin of {}", daemon.spin), "at most 1s; `poll = \"busy\"` never sleeps");
     }
-    if daemon.control_group.as_deref().is_some_and(|group| group.is_empty() || group.len() > 64 || group.contains([':', '\n', '\0'])) {
+    if daemon.control_group.as_deref().is_some_and(|group| !is_group_name(group)) {
         wrong("control_group", "not a group name".to_owned(), "the name of a group in /etc/group");
     }
 }
@@ -160,6 +167,7 @@ impl Port<'_, '_> {
             }
             _ => {}
         }
+        self.socket();
         match &port.peer {
             None if port.kind == PortKind::Patch => {
                 self.problems.push(
@@ -192,7 +200,7 @@ impl Port<'_, '_> {
         if !has_netdev && !port.offload {
             self.wrong("offload", format!("a {kind} port has no offload to turn off"), "remove `offload`");
         }
-        if !has_netdev && port.queues != 1 {
+        if !has_netdev && port.kind != PortKind::VhostUser && port.queues != 1 {
             self.wrong("queues", format!("a {kind} port has one queue"), "remove `queues`");
         } else if !QUEUES.contains(&port.queues) {
             self.wrong("queues", format!("{} queues", port.queues), "1 to 64");
@@ -206,6 +214,40 @@ impl Port<'_, '_> {
             self.wrong("ring_size", format!("a {kind} port has no receive ring"), "only nic ports have");
         } else if !RING_SIZE.contains(&port.ring_size.0) {
             self.wrong("ring_size", format!("a receive ring of {}", port.ring_size), "64KiB to 1GiB");
+        }
+    }
+
+    fn socket(&mut self) {
+        let port = self.port;
+        let kind = kind_name(port.kind);
+        if port.kind != PortKind::VhostUser {
+            let set = [
+                ("socket_path", port.socket_path.is_some()),
+                ("socket_mode", port.socket_mode != SocketMode::default()),
+                ("socket_group", port.socket_group.is_some()),
+            ];
+            for (key, _) in set.into_iter().filter(|(_, set)| *set) {
+                self.wrong(key, format!("a {kind} port has no socket"), "only vhost-user ports have");
+            }
+            return;
+        }
+        match &port.socket_path {
+            None => self.problems.push(
+                Problem::new(self.subject.clone(), "a vhost-user port needs `socket_path`")
+                    .help("the path of a Unix socket, such as socket_path = \"/run/vswitch/vm1.sock\""),
+            ),
+            Some(path) if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') || path.len() > SOCKET_PATH_MAX => {
+                let help = format!("an absolute path of at most {SOCKET_PATH_MAX} octets");
+                self.wrong("socket_path", format!("{path:?} is not the path of a socket"), &help);
+            }
+            Some(_) => {}
+        }
+        if let Some(group) = &port.socket_group {
+            if !is_group_name(group) {
+                self.wrong("socket_group", "not a group name", "the name of a group in /etc/group");
+            } else if port.socket_mode == SocketMode::Client {
+                self.wrong("socket_group", "the socket is the VMM's", "remove `socket_group`, or use socket_mode = \"server\"");
+            }
         }
     }
 
@@ -263,6 +305,7 @@ pub fn kind_name(kind: PortKind) -> &'static str {
         PortKind::Tap => "tap",
         PortKind::Host => "host",
         PortKind::Nic => "nic",
+        PortKind::VhostUser => "vhost-user",
         PortKind::Patch => "patch",
         PortKind::Sim => "sim",
         PortKind::Bond => "bond",
@@ -316,7 +359,27 @@ pub fn netdev_of(name: &str, port: &PortConfig) -> Option<(Option<String>, Strin
     match port.kind {
         PortKind::Tap | PortKind::Host => Some((netns, port.interface.clone().unwrap_or_else(|| name.to_owned()))),
         PortKind::Nic => port.interface.clone().map(|interface| (netns, interface)),
-        PortKind::Patch | PortKind::Sim | PortKind::Bond => None,
+        PortKind::VhostUser | PortKind::Patch | PortKind::Sim | PortKind::Bond => None,
+    }
+}
+
+/// The path of the socket of a `vhost-user` port.
+pub fn socket_of(port: &PortConfig) -> Option<&str> {
+    port.socket_path.as_deref().filter(|_| port.kind == PortKind::VhostUser)
+}
+
+fn sockets(config: &Config, problems: &mut Vec<Problem>) {
+    let mut first: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, port) in &config.port {
+        if let Some(socket) = socket_of(port)
+            && let Some(other) = first.insert(socket, name)
+        {
+            let message = format!("socket {socket:?} belongs to port {other:?} already");
+            let related = Subject::Port(other.to_owned());
+            problems.push(
+                Problem::new(Subject::Port(name.clone()), message).at("socket_path").help("each VM's NIC has a socket").related(related),
+            );
+        }
     }
 }
 

@@ -26,6 +26,7 @@ impl Controller {
     /// Takes up what devices have to report.
     pub fn poll_devices(&mut self, now: Nanos) {
         let events = self.devices.poll();
+        self.update_vhost_user_links(now);
         if events.is_empty() {
             return;
         }
@@ -60,6 +61,15 @@ impl Controller {
             }
             (DeviceChange::Present { .. }, DeviceState::Lost { retry_at, .. }) => *retry_at = now,
             (DeviceChange::Removed, _) | (_, DeviceState::None) => {}
+        }
+    }
+
+    /// Takes up how the links of `vhost-user` ports are now.
+    fn update_vhost_user_links(&mut self, now: Nanos) {
+        let carriers: Vec<(String, bool)> =
+            self.links.iter().filter_map(|(name, link)| Some((name.clone(), link.device.vhost_user()?.carrier))).collect();
+        for (name, carrier) in carriers {
+            self.set_carrier(&name, carrier, now);
         }
     }
 
@@ -138,7 +148,7 @@ impl Controller {
             match opened {
                 Ok(device) => {
                     attach.push(PortQueues { port: parts.id, rx: device.rx, tx: device.tx, sim: device.sim.clone() });
-                    link.device = DeviceState::Open { netdev: device.netdev, sim: device.sim };
+                    link.device = DeviceState::Open { netdev: device.netdev, sim: device.sim, vhost_user: device.vhost_user };
                     found.push((name, device.carrier));
                 }
                 Err(problem) => {

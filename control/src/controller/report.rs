@@ -78,10 +78,8 @@ impl Controller {
                 switch: config.switch.clone(),
                 kind: config.kind,
                 link: self.link(name),
-                problem: match &link.device {
-                    DeviceState::Lost { problem, .. } => Some(problem.clone()),
-                    _ => None,
-                },
+                problem: link.device.problem(),
+                vhost_user: link.device.vhost_user().map(|state| state.info),
                 interface: netdev_of(name, config).map(|(_, interface)| interface),
                 netns: config.netns.clone(),
                 mac: netdev_of_link(link).and_then(|netdev| netdev.mac),
@@ -190,7 +188,7 @@ impl Controller {
         let mut ports_down = 0;
         for (name, link) in &self.links {
             ports_down += u32::from(matches!(self.link(name), Link::Down | Link::Lost));
-            if let DeviceState::Lost { problem, .. } = &link.device {
+            if let Some(problem) = link.device.problem() {
                 problems.push(format!("port {name:?}: {problem}"));
             }
         }

@@ -30,7 +30,7 @@ use wire::{MacAddr, VlanId};
 use super::links::RETRY;
 use super::{Controller, DeviceState, PortLink};
 use crate::compile::{Compiled, DevicePlan, compile};
-use crate::config::validate::netdev_of;
+use crate::config::validate::{netdev_of, socket_of};
 use crate::config::{diff, problem, to_toml, validate, vlan};
 use crate::device::{Netdev, OpenDevice};
 use crate::group;
@@ -160,16 +160,18 @@ impl Controller {
         self.enter_static(new, compiled, strictness, clock::tick(now), prepared)
     }
 
-    /// Closes running netdevs whose name a device that is to be opened needs.
+    /// Closes running netdevs and sockets whose name a device that is to be opened needs.
     fn make_room(&mut self, to_open: &[(&String, &PortConfig)], prepared: &mut Prepared) -> Result<(), String> {
         let needed: BTreeSet<_> = to_open.iter().filter_map(|(name, port)| netdev_of(name, port)).collect();
+        let sockets: BTreeSet<_> = to_open.iter().filter_map(|(_, port)| socket_of(port)).collect();
         let in_the_way: Vec<String> = self
             .compiled
             .ports
             .iter()
             .filter(|(name, parts)| {
-                matches!(parts.config.kind, PortKind::Tap | PortKind::Host)
+                (matches!(parts.config.kind, PortKind::Tap | PortKind::Host)
                     && netdev_of(name, &parts.config).is_some_and(|netdev| needed.contains(&netdev))
+                    || socket_of(&parts.config).is_some_and(|socket| sockets.contains(socket)))
                     && matches!(self.links.get(*name), Some(PortLink { device: DeviceState::Open { .. }, .. }))
             })
             .map(|(name, _)| name.clone())
@@ -193,7 +195,7 @@ impl Controller {
         if port.kind == PortKind::Sim {
             let device = MemoryDevice::new(SIM_QUEUE, true, Capabilities::ALL);
             let tx = (0..workers).map(|_| device.tx_queue()).collect();
-            return Ok(OpenDevice { rx: vec![device.rx_queue()], tx, netdev: None, carrier: true, sim: Some(device) });
+            return Ok(OpenDevice { rx: vec![device.rx_queue()], tx, netdev: None, carrier: true, sim: Some(device), vhost_user: None });
         }
         // What happened meanwhile is to be read soon.
         self.next_second = 0;
@@ -251,7 +253,7 @@ impl Controller {
         drop(prepared.opened);
         for name in prepared.displaced {
             // Its queues are detached already; it is as lost as a netdev deleted by somebody else, and comes back the same way.
-            let problem = "its netdev was closed for a change that was refused".to_owned();
+            let problem = "its device was closed for a change that was refused".to_owned();
             if let Some(link) = self.links.get_mut(&name) {
                 link.device = DeviceState::Lost { problem, retry_at: now };
             }
@@ -290,7 +292,7 @@ impl Controller {
             let device = if let Some(opened) = prepared.opened.remove(name) {
                 parts.state.set_carrier(opened.carrier);
                 attach.push(PortQueues { port: parts.id, rx: opened.rx, tx: opened.tx, sim: opened.sim.clone() });
-                DeviceState::Open { netdev: opened.netdev, sim: opened.sim }
+                DeviceState::Open { netdev: opened.netdev, sim: opened.sim, vhost_user: opened.vhost_user }
             } else if let Some(problem) = prepared.lost.remove(name) {
                 DeviceState::Lost { problem, retry_at: now + RETRY }
             } else if !has_device(&parts.config) {

@@ -245,6 +245,7 @@ impl Devices for FakeDevices {
             netdev: Some(Netdev { netns, name, index, mac }),
             carrier: true,
             sim: Some(device),
+            vhost_user: None,
         })
     }
 

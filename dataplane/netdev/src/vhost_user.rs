@@ -5,12 +5,14 @@
 //! Frames are moved by the workers alone, which poll the rings themselves:
 //!
 //! - `service`: the thread; connections come and go.
-//! - `backend`: what a frontend says, and the rings that follow from it.
+//! - `backend`, `early_enable`: what a frontend says, and the rings that follow from it.
 //! - `memory`, `sigbus`: the memory of the VM, also when it shrinks.
 //! - `ring`: the split virtqueue.
 //! - `slot`, `lock`: how a ring comes to a worker and away from it.
 //! - `rx`, `tx`, `wakeup`: the queues.
 //! - [`frontend`]: the other side, for traffic generators and tests.
+//!
+//! [`frontend`] is the other side, a driver in this process, for traffic generators and tests.
 //!
 //! The VM and its VMM are not trusted. A frame that is not valid is dropped with its reason; a ring that is not valid, and
 //! a frontend that does not keep to the protocol, take the link of this port down with a text that says why
@@ -18,6 +20,7 @@
 
 mod backend;
 mod device;
+mod early_enable;
 pub mod features;
 pub mod frontend;
 mod lock;

@@ -12,4 +12,6 @@ mod daemon;
 mod devices;
 mod forwarding;
 mod lab;
+mod qemu;
+mod vhost_user;
 mod vlans;

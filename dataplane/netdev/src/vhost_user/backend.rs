@@ -57,6 +57,11 @@ impl Backend {
         Backend { device, features: 0, memory: None, vrings, problem: None }
     }
 
+    /// Whether features were agreed on.
+    pub(super) fn has_features(&self) -> bool {
+        self.features != 0
+    }
+
     /// What the frontend did wrong, if the connection ended for that.
     pub(super) fn take_problem(&mut self) -> Option<String> {
         self.problem.take()

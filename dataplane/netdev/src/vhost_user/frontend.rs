@@ -34,10 +34,9 @@ use dataplane::burst::FRAME_MAX;
 use dataplane::device::{Capabilities, RxQueue, TxQueue};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvFlags, recv};
-use vhost::vhost_user::message::{VhostUserHeaderFlag, VhostUserProtocolFeatures, VhostUserVirtioFeatures};
+use vhost::vhost_user::message::{VhostUserHeaderFlag, VhostUserProtocolFeatures};
 use vhost::vhost_user::{Frontend as Protocol, VhostUserFrontend};
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
-use virtio_bindings::{virtio_config, virtio_net, virtio_ring};
 use vmm_sys_util::eventfd::EventFd;
 use wire::Offload;
 
@@ -46,37 +45,19 @@ use self::ring::{DriverRing, Layout};
 use self::rx::{Buffers, FrontendRx};
 use self::tx::{BUFFER, CHAIN_MAX, FrontendTx, TxMemory};
 
-/// Feature bits of a virtio-net device that the driver knows (virtio 1.2 clauses 5.1.3 and 6).
+/// The features that the driver knows; see [`features`](super::features).
 pub mod features {
-    use super::{VhostUserVirtioFeatures, virtio_config, virtio_net, virtio_ring};
+    pub use crate::vhost_user::features::{
+        CSUM, EVENT_IDX, GUEST_CSUM, GUEST_ECN, GUEST_TSO4, GUEST_TSO6, GUEST_USO4, GUEST_USO6, HOST_ECN, HOST_TSO4, HOST_TSO6, HOST_USO,
+        INDIRECT_DESC, MQ, MRG_RXBUF, PROTOCOL_FEATURES, VERSION_1,
+    };
 
-    /// Little-endian rings and a header of 12 octets. The driver works with nothing older.
-    pub const VERSION_1: u64 = 1 << virtio_config::VIRTIO_F_VERSION_1;
-    /// The device takes frames whose checksum is not finished.
-    pub const CSUM: u64 = 1 << virtio_net::VIRTIO_NET_F_CSUM;
-    /// The driver takes frames whose checksum is not finished.
-    pub const GUEST_CSUM: u64 = 1 << virtio_net::VIRTIO_NET_F_GUEST_CSUM;
-    /// A frame to the driver may lie in several buffers.
-    pub const MRG_RXBUF: u64 = 1 << virtio_net::VIRTIO_NET_F_MRG_RXBUF;
-    /// Several queue pairs.
-    pub const MQ: u64 = 1 << virtio_net::VIRTIO_NET_F_MQ;
-    /// The device takes large TCP segments, with ECN too.
-    pub const HOST_TSO: u64 =
-        1 << virtio_net::VIRTIO_NET_F_HOST_TSO4 | 1 << virtio_net::VIRTIO_NET_F_HOST_TSO6 | 1 << virtio_net::VIRTIO_NET_F_HOST_ECN;
-    /// The device takes several UDP datagrams in one.
-    pub const HOST_USO: u64 = 1 << virtio_net::VIRTIO_NET_F_HOST_USO;
-    /// The driver takes large TCP segments, with ECN too.
-    pub const GUEST_TSO: u64 =
-        1 << virtio_net::VIRTIO_NET_F_GUEST_TSO4 | 1 << virtio_net::VIRTIO_NET_F_GUEST_TSO6 | 1 << virtio_net::VIRTIO_NET_F_GUEST_ECN;
+    /// The device takes large TCP segments of each kind.
+    pub const HOST_TSO: u64 = HOST_TSO4 | HOST_TSO6 | HOST_ECN;
+    /// The driver takes large TCP segments of each kind.
+    pub const GUEST_TSO: u64 = GUEST_TSO4 | GUEST_TSO6 | GUEST_ECN;
     /// The driver takes several UDP datagrams in one.
-    pub const GUEST_USO: u64 = 1 << virtio_net::VIRTIO_NET_F_GUEST_USO4 | 1 << virtio_net::VIRTIO_NET_F_GUEST_USO6;
-    /// Notifications are asked for by index.
-    pub const EVENT_IDX: u64 = 1 << virtio_ring::VIRTIO_RING_F_EVENT_IDX;
-    /// A buffer may be a table of descriptors.
-    pub const INDIRECT_DESC: u64 = 1 << virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
-    /// The vhost-user protocol has features of its own to negotiate.
-    pub const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
-
+    pub const GUEST_USO: u64 = GUEST_USO4 | GUEST_USO6;
     /// All offloads.
     pub const OFFLOADS: u64 = CSUM | GUEST_CSUM | HOST_TSO | HOST_USO | GUEST_TSO | GUEST_USO;
     /// Everything.
@@ -362,8 +343,14 @@ impl Plan {
 /// What a device with these features finishes for us.
 fn capabilities(features: u64) -> Capabilities {
     let checksum = features & features::CSUM != 0;
-    let tso = checksum && features & features::HOST_TSO == features::HOST_TSO;
-    Capabilities { checksum, tso4: tso, tso6: tso, ecn: tso, uso: checksum && features & features::HOST_USO != 0 }
+    let has = |feature| checksum && features & feature != 0;
+    Capabilities {
+        checksum,
+        tso4: has(features::HOST_TSO4),
+        tso6: has(features::HOST_TSO6),
+        ecn: has(features::HOST_ECN),
+        uso: has(features::HOST_USO),
+    }
 }
 
 /// Makes the socket, in place of one nobody listens on.

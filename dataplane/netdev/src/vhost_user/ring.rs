@@ -261,6 +261,11 @@ impl Ring {
             memory,
         };
         ring.next_used = u16::from_le(ring.used_word(1).load(Ordering::Relaxed));
+        // DPDK's virtio-user gives a backend that comes back its rings as they are, and says they begin at 0. All before the
+        // used index was given back, in order.
+        if next_available == 0 {
+            ring.next_available = ring.next_used;
+        }
         match direction {
             Direction::FromGuest => ring.ask_for_signals(),
             Direction::ToGuest => ring.refuse_signals(),

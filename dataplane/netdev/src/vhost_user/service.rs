@@ -19,6 +19,7 @@ use vhost::vhost_user::{BackendReqHandler, Error as ProtocolError};
 use super::Mode;
 use super::backend::Backend;
 use super::device::Device;
+use super::early_enable;
 
 /// How long a client waits before it tries again to connect.
 const RETRY: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -174,16 +175,19 @@ fn keep_connecting(control: &Control, device: &Arc<Device>, path: &Path) {
 /// Answers a frontend until it goes, or does something wrong.
 fn answer(control: &Control, device: &Arc<Device>, stream: UnixStream) {
     let backend = Arc::new(Mutex::new(Backend::new(device.clone())));
-    let prepared = stream.set_nonblocking(false).and_then(|()| stream.try_clone());
+    let prepared = stream.set_nonblocking(false).and_then(|()| Ok((stream.try_clone()?, stream.try_clone()?)));
     let result = match prepared {
-        Ok(connection) => {
+        Ok((connection, early)) => {
             control.set_connection(Some(connection));
             device.set_state(|state| (state.connected, state.problem) = (true, None));
             let mut handler = BackendReqHandler::from_stream(stream, backend.clone());
             // `stop` is set before the connection is shut down, so one that is stored too late is not waited for.
             let mut result = Ok(());
             while result.is_ok() && !control.stopped() {
-                result = handler.handle_request();
+                result = match early_enable::take(&early, &backend) {
+                    Ok(false) => handler.handle_request(),
+                    taken => taken.map(drop),
+                };
             }
             control.set_connection(None);
             result

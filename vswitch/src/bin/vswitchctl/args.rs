@@ -175,12 +175,16 @@ pub(crate) struct DelSwitch {
 }
 
 #[derive(Debug, Args)]
-#[command(override_usage = "vswitchctl add-port [OPTIONS] <SWITCH> <PORT> <--tap|--nic <IFACE>|--patch <PEER>|--host|--sim>")]
+#[command(
+    override_usage = "vswitchctl add-port [OPTIONS] <SWITCH> <PORT> <--tap|--nic <IFACE>|--vhost-user <PATH>|--patch <PEER>|--host|--sim>"
+)]
 #[command(after_help = "\
 Examples:
   vswitchctl add-port lan vm1 --tap --access 10            interface vm1, made by the daemon, in VLAN 10
   vswitchctl add-port lan c1 --tap --netns c1              interface c1 inside the network namespace c1
   vswitchctl add-port lan up --nic eth1 --trunk 10,20-30   an existing interface as trunk
+  vswitchctl add-port lan vm2 --vhost-user /run/vswitch/vm2.sock    a virtual machine's rings; vswitchd makes the socket
+  vswitchctl add-port lan vm3 --vhost-user /run/vm3.sock --client    the same; the VMM makes the socket
   vswitchctl add-port lan a --patch b; vswitchctl add-port wan b --patch a    a link between two switches")]
 pub(crate) struct AddPort {
     /// The switch
@@ -192,6 +196,12 @@ pub(crate) struct AddPort {
     pub(crate) may_exist: bool,
     #[command(flatten)]
     pub(crate) kind: Kind,
+    /// The daemon makes the socket of --vhost-user, and the VMM connects (the default)
+    #[arg(long, conflicts_with_all = ["client", "socket_mode"], help_heading = "Device")]
+    pub(crate) server: bool,
+    /// The VMM makes the socket of --vhost-user, and the daemon connects
+    #[arg(long, conflicts_with = "socket_mode", help_heading = "Device")]
+    pub(crate) client: bool,
     #[command(flatten)]
     pub(crate) settings: PortSettings,
 }
@@ -207,6 +217,9 @@ pub(crate) struct Kind {
     /// An existing Ethernet interface: a physical one, a veth end, a VM's tap
     #[arg(long, value_name = "IFACE", value_hint = ValueHint::Other)]
     pub(crate) nic: Option<String>,
+    /// The rings of a virtual machine, without the kernel in the way; PATH is the socket
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) vhost_user: Option<String>,
     /// One end of a link to another switch of this daemon; PEER is the port at the other end
     #[arg(long, value_name = "PEER")]
     pub(crate) patch: Option<String>,
@@ -235,7 +248,7 @@ pub(crate) struct SetPort {
 
 impl PortSettings {
     /// The keys of a port that can change while the port exists.
-    pub(crate) const KEYS: [&'static str; 26] = [
+    pub(crate) const KEYS: [&'static str; 29] = [
         "access",
         "trunk",
         "native",
@@ -247,6 +260,9 @@ impl PortSettings {
         "priority_tags",
         "netns",
         "interface",
+        "socket_path",
+        "socket_mode",
+        "socket_group",
         "mtu",
         "mac",
         "queues",
@@ -303,6 +319,15 @@ pub(crate) struct PortSettings {
     /// Name of the interface when it is not the port's
     #[arg(long, value_name = "NAME", help_heading = "Device")]
     pub(crate) interface: Option<String>,
+    /// vhost-user: path of the socket
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Device")]
+    pub(crate) socket_path: Option<String>,
+    /// vhost-user: who makes the socket, the daemon (server) or the VMM (client) [default: server]
+    #[arg(long, value_name = "WHO", value_parser = ["server", "client"], help_heading = "Device")]
+    pub(crate) socket_mode: Option<String>,
+    /// vhost-user: group that may connect to the socket the daemon makes [default: only root and the daemon's user]
+    #[arg(long, value_name = "GROUP", help_heading = "Device")]
+    pub(crate) socket_group: Option<String>,
     /// Octets of payload at most; an oversize frame is dropped [default: 1500]
     #[arg(long, value_name = "N", help_heading = "Device")]
     pub(crate) mtu: Option<u32>,

@@ -1,7 +1,7 @@
 //! Replies as tables and lines for people.
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
-use proto::api::{DropInfo, Event, FdbInfo, Link, PortInfo, StatusInfo, SwitchInfo, VlanInfo, WorkerInfo};
+use proto::api::{DropInfo, Event, FdbInfo, Link, PortInfo, StatusInfo, SwitchInfo, VhostUserInfo, VlanInfo, WorkerInfo};
 use proto::config::{PortKind, SwitchConfig};
 use serde::Serialize;
 use serde_json::Value;
@@ -313,8 +313,11 @@ fn attention(ports: &[PortInfo], problems: &[String]) -> String {
     all.iter().map(|problem| format!("! {problem}\n")).collect()
 }
 
-/// Where the interface of a port is.
+/// Where the interface or socket of a port is.
 fn place(port: &PortInfo) -> String {
+    if let Some(socket) = &port.config.socket_path {
+        return socket.clone();
+    }
     match (&port.interface, &port.netns, &port.config.peer) {
         (Some(interface), Some(netns), _) => format!("{interface} in {netns}"),
         (Some(interface), None, _) => interface.clone(),
@@ -329,6 +332,10 @@ fn port_settings(port: &PortInfo) -> String {
     let default = proto::config::PortConfig::new(port.switch.as_str());
     let mut settings = key_values(&port.config, &default);
     settings.retain(|(key, _)| !shown.contains(&key.as_str()));
+    if let Some(VhostUserInfo { connected, queue_pairs, .. }) = &port.vhost_user {
+        settings.push(("connected".to_owned(), connected.to_string()));
+        settings.push(("queue_pairs".to_owned(), queue_pairs.to_string()));
+    }
     settings.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 

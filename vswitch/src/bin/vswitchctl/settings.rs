@@ -2,7 +2,7 @@
 //!
 //! Adding and changing share one way: settings become a map of configuration keys, so that a setting cannot mean two things.
 
-use proto::config::{PortConfig, PortKind, SwitchConfig};
+use proto::config::{PortConfig, PortKind, SocketMode, SwitchConfig};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -68,6 +68,9 @@ impl PortSettings {
         put(&mut map, "priority_tags", self.priority_tags.as_ref());
         put(&mut map, "netns", self.netns.as_ref());
         put(&mut map, "interface", self.interface.as_ref());
+        put(&mut map, "socket_path", self.socket_path.as_ref());
+        put(&mut map, "socket_mode", self.socket_mode.as_ref());
+        put(&mut map, "socket_group", self.socket_group.as_ref());
         put(&mut map, "mtu", self.mtu.as_ref());
         put(&mut map, "mac", self.mac.as_ref());
         put(&mut map, "queues", self.queues.as_ref());
@@ -94,6 +97,10 @@ impl Kind {
                 put(map, "interface", Some(interface));
                 PortKind::Nic
             }
+            Kind { vhost_user: Some(path), .. } => {
+                put(map, "socket_path", Some(path));
+                PortKind::VhostUser
+            }
             Kind { patch: Some(peer), .. } => {
                 put(map, "peer", Some(peer));
                 PortKind::Patch
@@ -112,7 +119,14 @@ impl AddPort {
         if self.kind.nic.is_some() && self.settings.interface.is_some() {
             return Err("--nic names the interface already; leave --interface out".into());
         }
+        if self.kind.vhost_user.is_some() && self.settings.socket_path.is_some() {
+            return Err("--vhost-user names the socket already; leave --socket-path out".into());
+        }
+        if self.kind.vhost_user.is_none() && (self.server || self.client) {
+            return Err("--server and --client are for --vhost-user".into());
+        }
         let mut map = self.settings.map();
+        put(&mut map, "socket_mode", self.client.then_some(&SocketMode::Client));
         put(&mut map, "switch", Some(&self.switch));
         self.kind.put(&mut map);
         serde_json::from_value(Value::Object(map)).map_err(|e| e.to_string())
@@ -172,7 +186,7 @@ mod tests {
             k.sort();
             k
         });
-        let values = "--native 5 --native-tagged --priority-tags always --netns n --interface i --mtu 9000 --mac 02:00:00:00:00:01 \
+        let values = "--native 5 --native-tagged --priority-tags always --netns n --interface i --socket-path /s --socket-mode client --socket-group g --mtu 9000 --mac 02:00:00:00:00:01 \
             --queues 2 --offload off --ring-size 4MiB --tx-queue qdisc --learning off --learn-limit 7 --sticky on --flood off \
             --mcast-flood off --bcast-flood off --hairpin on --isolated on --enabled off";
         let mut set: Vec<String> = Vec::new();
@@ -211,6 +225,13 @@ mod tests {
         let port = add_port("lan p --patch q").unwrap();
         assert_eq!((port.kind, port.peer.as_deref()), (PortKind::Patch, Some("q")));
         assert_eq!(add_port("lan p --host").unwrap().kind, PortKind::Host);
+        for (words, mode) in [("", SocketMode::Server), (" --server", SocketMode::Server), (" --client", SocketMode::Client)] {
+            let port = add_port(&format!("lan p --vhost-user /run/p.sock --queues 2{words}")).unwrap();
+            assert_eq!(
+                (port.kind, port.socket_path.as_deref(), port.socket_mode, port.queues),
+                (PortKind::VhostUser, Some("/run/p.sock"), mode, 2)
+            );
+        }
         assert_eq!(add_port("lan p --sim --qinq 300 --cvlans 1-9").unwrap().cvlans.as_deref(), Some("1-9"));
     }
 
@@ -219,6 +240,10 @@ mod tests {
         for line in [
             "lan p",
             "lan p --tap --sim",
+            "lan p --tap --client",
+            "lan p --vhost-user /run/p.sock --server --client",
+            "lan p --vhost-user /run/p.sock --client --socket-mode server",
+            "lan p --vhost-user /run/p.sock --socket-path /run/q.sock",
             "lan p --tap --access 10 --trunk 20",
             "lan p --tap --access 10 --native 20",
             "lan p --tap --qinq 10 --accept-tagged own",

@@ -1,20 +1,27 @@
-//! The devices of the system for the control plane: TAP and AF_PACKET ports, and a watch on every namespace they are in.
+//! The devices of the system for the control plane: TAP, AF_PACKET and vhost-user ports, and a watch on every namespace they
+//! are in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::config::validate::netdev_of;
-use control::device::{DeviceChange, DeviceError, DeviceEvent, Devices, LinkSpeed, Netdev, OpenDevice};
+use control::device::{DeviceChange, DeviceError, DeviceEvent, Devices, LinkSpeed, Netdev, OpenDevice, VhostUserLink, VhostUserState};
+use control::group;
+use dataplane::device::Wake;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use netdev::link::{self, LinkChange, LinkEvent, LinkWatch};
+use netdev::vhost_user::{self, LinkState, VhostUserOptions};
 use netdev::{InterfaceId, Netns, PacketOptions, TapOptions, packet, stable_mac, tap};
-use proto::config::{PortConfig, PortKind, TxQueueMode};
+use proto::api::VhostUserInfo;
+use proto::config::{PortConfig, PortKind, SocketMode, TxQueueMode};
 use wire::MacAddr;
 
 /// Opens devices and watches their interfaces.
@@ -27,8 +34,32 @@ pub(crate) struct SystemDevices {
     poll: Poll,
     events: Events,
     next_token: usize,
+    /// Makes `poll` readable when the link of a vhost-user port changed.
+    links: Arc<LinkWake>,
     /// Read while a device was opened, to be reported by the next poll.
     pending: Vec<DeviceEvent>,
+}
+
+struct LinkWake(mio::Waker);
+
+impl Wake for LinkWake {
+    fn wake(&self) {
+        if let Err(error) = self.0.wake() {
+            // Control looks at the links once a second anyway.
+            tracing::warn!("report a link: {error}");
+        }
+    }
+}
+
+/// The link of a vhost-user port in the terms of control.
+struct Link(vhost_user::Link);
+
+impl VhostUserLink for Link {
+    fn state(&self) -> VhostUserState {
+        let LinkState { connected, carrier, features, queue_pairs, problem } = self.0.state();
+        let features = vhost_user::features::names(features).into_iter().map(str::to_owned).collect();
+        VhostUserState { carrier, problem, info: VhostUserInfo { connected, queue_pairs, features } }
+    }
 }
 
 struct Watch {
@@ -64,12 +95,15 @@ impl Watch {
 
 impl SystemDevices {
     pub(crate) fn new(state_dir: &Path) -> io::Result<SystemDevices> {
+        let poll = Poll::new()?;
+        let links = Arc::new(LinkWake(mio::Waker::new(poll.registry(), Token(0))?));
         Ok(SystemDevices {
             instance: state_dir.display().to_string(),
             watches: BTreeMap::new(),
-            poll: Poll::new()?,
+            poll,
             events: Events::with_capacity(64),
-            next_token: 0,
+            next_token: 1,
+            links,
             pending: Vec::new(),
         })
     }
@@ -86,6 +120,26 @@ impl SystemDevices {
         self.next_token += 1;
         self.watches.insert(netns.clone(), Watch { link, identity: netns.as_deref().and_then(identity), present: BTreeMap::new() });
         Ok(())
+    }
+
+    fn open_vhost_user(&self, config: &PortConfig, workers: usize) -> Result<OpenDevice, DeviceError> {
+        let path = PathBuf::from(config.socket_path.clone().ok_or_else(|| DeviceError("a vhost-user port without socket".to_owned()))?);
+        let group = config.socket_group.as_deref().map(group::gid_of).transpose();
+        let group = group.map_err(|error| DeviceError(format!("socket_group: {error}")))?;
+        let mode = match config.socket_mode {
+            SocketMode::Server => vhost_user::Mode::Server,
+            SocketMode::Client => vhost_user::Mode::Client,
+        };
+        let options = VhostUserOptions { path: path.clone(), mode, queues: config.queues };
+        let (opened, link) = vhost_user::open(&options, workers, self.links.clone()).map_err(|error| DeviceError(error.to_string()))?;
+        if mode == vhost_user::Mode::Server {
+            let failed = |error: io::Error| DeviceError(format!("{}: set group and permissions: {error}", path.display()));
+            chown(&path, None, group).map_err(failed)?;
+            let mode = if group.is_some() { 0o660 } else { 0o600 };
+            fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(failed)?;
+        }
+        let carrier = link.state().carrier;
+        Ok(OpenDevice { rx: opened.rx, tx: opened.tx, netdev: None, carrier, sim: None, vhost_user: Some(Box::new(Link(link))) })
     }
 
     fn tap_options(&self, port: &str, config: &PortConfig) -> Result<TapOptions, DeviceError> {
@@ -120,6 +174,9 @@ fn identity(path: &str) -> Option<(u64, u64)> {
 
 impl Devices for SystemDevices {
     fn open(&mut self, port: &str, config: &PortConfig, workers: usize) -> Result<OpenDevice, DeviceError> {
+        if config.kind == PortKind::VhostUser {
+            return self.open_vhost_user(config, workers);
+        }
         let (netns, interface) = netdev_of(port, config).ok_or_else(|| DeviceError("a port without interface".to_owned()))?;
         self.watch(&netns)?;
         let opened = if config.kind == PortKind::Nic {
@@ -150,7 +207,7 @@ impl Devices for SystemDevices {
             None => true,
         };
         let netdev = opened.interface.map(|id| Netdev { netns, name: id.name, index: id.index, mac: Some(id.mac) });
-        Ok(OpenDevice { rx: opened.rx, tx: opened.tx, netdev, carrier, sim: None })
+        Ok(OpenDevice { rx: opened.rx, tx: opened.tx, netdev, carrier, sim: None, vhost_user: None })
     }
 
     fn configure(&mut self, port: &str, netdev: &Netdev, config: &PortConfig) -> Result<(), DeviceError> {
@@ -188,7 +245,7 @@ impl Devices for SystemDevices {
     }
 
     fn poll(&mut self) -> Vec<DeviceEvent> {
-        // Empties the ready list; which watch it was does not matter, as asking one that has nothing is cheap.
+        // Empties the ready list; which watch or link it was does not matter, as asking one that has nothing is cheap.
         if let Err(error) = self.poll.poll(&mut self.events, Some(Duration::ZERO))
             && error.kind() != io::ErrorKind::Interrupted
         {
