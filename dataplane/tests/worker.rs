@@ -192,6 +192,52 @@ fn a_device_that_is_gone_is_reported_once_and_the_others_go_on() {
     assert_eq!(running.handle.next_event(), None);
 }
 
+/// A receive queue that is polled, and has something each time it is told that the worker goes to sleep, a few times.
+#[derive(Clone, Default)]
+struct Restless(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl RxQueue for Restless {
+    fn receive<'a>(&'a mut self, _: &mut Burst<'a>) -> Result<(), RxError> {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn prepare_sleep(&mut self) -> bool {
+        // Asked before the first look it would miss nothing either, but here it must have been looked at in between.
+        assert!(self.0.0.swap(0, Ordering::SeqCst) > 0, "told to sleep twice without a look");
+        self.0.1.fetch_add(1, Ordering::SeqCst) >= 3
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn is_cheap_to_poll(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_worker_sleeps_only_when_its_polled_queues_agree() {
+    let running = start();
+    let (queue, device) = (Restless::default(), MemoryDevice::new(1, true, Capabilities::ALL));
+    let mut change = update(&mut Lab::new(1), &[], ADAPTIVE);
+    change.attach.push(Attach { port: PortId(0), rx: vec![Box::new(queue.clone())], tx: device.tx_queue() });
+    let before = running.poller.0.2.load(Ordering::SeqCst);
+    running.handle.send(change).unwrap();
+    running.handle.wait(PATIENCE).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while queue.0.1.load(Ordering::SeqCst) < 4 {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    running.handle.stop();
+    running.thread.join().unwrap();
+    // It may have slept once before the queue was attached, and each sleep after that was agreed to.
+    let agreed = queue.0.1.load(Ordering::SeqCst) - 3;
+    assert!(running.poller.0.2.load(Ordering::SeqCst) - before <= 1 + agreed);
+}
+
 #[test]
 fn addresses_are_reported_while_somebody_watches() {
     let running = start();

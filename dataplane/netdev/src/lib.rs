@@ -5,8 +5,9 @@
 //! control thread and may block for a moment; queues never block. Dropping the queues gives everything back: a TAP netdev
 //! disappears with its last queue, an AF_PACKET socket leaves promiscuous mode when it is closed.
 //!
-//! This is the only package with unsafe code, all of it in `sys` (system calls without a safe wrapper) and `packet::ring`
-//! (memory shared with the kernel), and one adopted descriptor in `tap::plain`.
+//! This is the only package with unsafe code, all of it in `sys` (system calls without a safe wrapper), `packet::ring` (memory
+//! shared with the kernel), `vhost_user` (memory shared with VMs), the `iovec`s of such memory in `vectored`, and one adopted
+//! descriptor in `tap::plain`.
 //!
 //! - [`tap`]: TAP devices that this process creates; the host or a container has the netdev.
 //! - [`packet`]: AF_PACKET sockets on Ethernet interfaces that exist.

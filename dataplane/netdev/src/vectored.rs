@@ -77,3 +77,28 @@ pub(crate) fn parts<'f>(header: &'f [u8], frame: &'f Frame<'_>) -> Option<ArrayV
     }
     Some(parts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane::{Body, BurstMemory};
+    use std::io::{Read, Write};
+    use std::sync::atomic::AtomicU8;
+
+    #[test]
+    fn the_kernel_reads_shared_memory_as_any_other() {
+        let octets: Vec<u8> = (0..3000u32).map(|i| (i * 7) as u8).collect();
+        let shared: Vec<AtomicU8> = octets.iter().map(|octet| AtomicU8::new(*octet)).collect();
+        let pieces = [&shared[..5], &shared[5..1000], &shared[1000..]];
+        let mut memory = BurstMemory::new();
+        let mut burst = memory.burst();
+        burst.push_parts(&[9; 60], Body::from_shared(&pieces, 3, 2900), Offload::NONE);
+        let parts = parts(&[1, 2], &burst.frames()[0]).unwrap();
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        assert_eq!(writer.write_vectored(&parts).unwrap(), 2 + 60 + 2900);
+        drop(writer);
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        assert!(read == [&[1, 2], &[9; 60][..], &octets[3..2903]].concat());
+    }
+}

@@ -378,3 +378,6 @@ impl VhostUserBackendReqHandlerMut for Backend {
         self.refuse("dirty page logging is not offered")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,21 +201,23 @@ impl MemTable {
         octets.get(..len as usize)
     }
 
-    /// A region to begin with in [`MemTable::octets_near`].
+    /// The first region, or an empty one.
     #[inline(always)]
     pub(super) fn first_span(&self) -> Span {
         self.spans.first().copied().unwrap_or(Span { guest: 0, len: 0, host: NonNull::dangling() })
     }
 
-    /// As [`MemTable::octets`], looking into the region `span` first, which becomes the one where they were found. It must be
-    /// one of this table.
+    /// The region in which an address of the VM is.
+    pub(super) fn span_of(&self, guest: u64) -> Option<Span> {
+        self.spans.iter().copied().find(|span| guest.wrapping_sub(span.guest) < span.len)
+    }
+
+    /// As [`MemTable::octets`] for a region of this table.
     #[inline(always)]
-    pub(super) fn octets_near(&self, span: &mut Span, guest: u64, len: u32) -> Option<Octets<'_>> {
-        if guest.wrapping_sub(span.guest) >= span.len {
-            *span = self.spans.iter().copied().find(|span| guest.wrapping_sub(span.guest) < span.len)?;
-        }
+    pub(super) fn octets_in(&self, span: &Span, guest: u64, len: u32) -> Option<Octets<'_>> {
         let offset = guest.wrapping_sub(span.guest);
-        if u64::from(len) > span.len - offset {
+        // The second comparison implies the first unless the difference is negative.
+        if offset >= span.len || u64::from(len) > span.len - offset {
             return None;
         }
         // SAFETY: the offset is less than the length of the region, which begins at `host`.
@@ -252,6 +254,47 @@ impl MemTable {
     }
 }
 
+/// Copies octets that do not overlap. Heads of frames are mostly short: copying those here saves the call, and what the
+/// caller must keep in memory across it.
+///
+/// # Safety
+///
+/// `from` may be read and `to` be written for `len` octets.
+#[inline(always)]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    /// Two runs of `N` octets, which overlap in the middle where there are fewer than `2 * N`.
+    ///
+    /// # Safety
+    ///
+    /// As for `copy`, and `len` is `N` to `2 * N`.
+    #[inline(always)]
+    unsafe fn ends<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
+        let last = len - N;
+        // SAFETY: there are `N` octets at the beginning.
+        let first = unsafe { from.cast::<[u8; N]>().read_unaligned() };
+        // SAFETY: `last` is less than `len`.
+        let end = unsafe { from.add(last) };
+        // SAFETY: `N` octets from `last` on end at `len`.
+        let end = unsafe { end.cast::<[u8; N]>().read_unaligned() };
+        // SAFETY: as for reading.
+        unsafe { to.cast::<[u8; N]>().write_unaligned(first) };
+        // SAFETY: `last` is less than `len`.
+        let to_end = unsafe { to.add(last) };
+        // SAFETY: as for reading.
+        unsafe { to_end.cast::<[u8; N]>().write_unaligned(end) };
+    }
+    if len.wrapping_sub(33) < 32 {
+        // SAFETY: as the caller says; the length was compared.
+        unsafe { ends::<32>(from, to, len) }
+    } else if len.wrapping_sub(65) < 64 {
+        // SAFETY: as above.
+        unsafe { ends::<64>(from, to, len) }
+    } else {
+        // SAFETY: as the caller says.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, len) }
+    }
+}
+
 /// Copies from a VM's memory.
 ///
 /// # Panics
@@ -261,7 +304,7 @@ impl MemTable {
 pub(super) fn copy_from(from: Octets<'_>, into: &mut [u8]) {
     assert_eq!(from.len(), into.len());
     // SAFETY: both are valid for the length. `into` is ours alone, so they do not overlap. See the module on writers.
-    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr().cast::<u8>(), into.as_mut_ptr(), into.len()) };
+    unsafe { copy(from.as_ptr().cast::<u8>(), into.as_mut_ptr(), into.len()) };
 }
 
 /// Copies into a VM's memory.
@@ -274,7 +317,7 @@ pub(super) fn copy_to(from: &[u8], into: Octets<'_>) {
     assert_eq!(from.len(), into.len());
     // SAFETY: both are valid for the length; atomics may be written through a shared reference. `from` is private memory,
     // which no VM's memory overlaps.
-    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), into.as_ptr().cast_mut().cast::<u8>(), from.len()) };
+    unsafe { copy(from.as_ptr(), into.as_ptr().cast_mut().cast::<u8>(), from.len()) };
 }
 
 /// Copies from one VM's memory into another's, or the same one's.

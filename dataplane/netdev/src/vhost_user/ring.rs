@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
 use dataplane::device::Capabilities;
 
-use super::memory::{MemTable, Octets, copy_from, prefetch};
+use super::memory::{MemTable, Octets, Span, copy_from, prefetch};
 
 /// Descriptors of a ring at most (clause 2.7).
 pub(super) const SIZE_MAX: u16 = 1 << 15;
@@ -352,38 +352,61 @@ impl Ring {
     /// [`Fault::Head`].
     #[inline]
     pub(super) fn gather(&self, skip: u16, count: u16, chains: &mut Chains) -> Result<(), Fault> {
-        let wanted = if self.direction == Direction::ToGuest { WRITE } else { 0 };
+        let start = self.next_available.wrapping_add(skip);
+        let (first, end) = (chains.len, (chains.len + usize::from(count)).min(chains.chains.len()));
         // Buffers of a burst mostly lie in the same region.
         let mut span = self.memory.first_span();
-        let start = self.next_available.wrapping_add(skip);
-        let end = (chains.len + usize::from(count)).min(chains.chains.len());
-        for at in chains.len..end {
-            let n = start.wrapping_add((at - chains.len) as u16);
-            let id = u16::from_le(self.available_word(2 + usize::from(n & self.mask())).load(Ordering::Relaxed));
+        while chains.len < end {
+            let n = start.wrapping_add((chains.len - first) as u16);
+            chains.len += self.gather_plain(n, &span, &mut chains.chains[chains.len..end]);
+            if chains.len == end {
+                break;
+            }
+            let n = usize::from(start.wrapping_add((chains.len - first) as u16) & self.mask());
+            let id = u16::from_le(self.available_word(2 + n).load(Ordering::Relaxed));
             if id >= self.size {
-                chains.len = at;
                 return Err(Fault::Head);
             }
             let descriptor = self.descriptor(id);
-            let plain = descriptor.flags & (NEXT | INDIRECT | WRITE) == wanted;
-            if plain && let Some(octets) = self.memory.octets_near(&mut span, descriptor.address, descriptor.len) {
-                prefetch(octets);
-                chains.chains[at] = Chain { whole: outlive(octets), id, bad: false, first: 0, end: 0, len: descriptor.len };
-                continue;
-            }
-            let Some(chain) = self.gather_runs(id, descriptor, at == 0, chains) else {
-                chains.len = at;
-                return Ok(());
-            };
-            chains.chains[at] = chain;
+            span = self.memory.span_of(descriptor.address).unwrap_or(span);
+            let Some(chain) = self.gather_any(id, descriptor, &span, chains) else { break };
+            chains.chains[chains.len] = chain;
+            chains.len += 1;
         }
-        chains.len = end;
         Ok(())
     }
 
-    /// A chain that is not one plain descriptor in one region. `None` if it does not fit behind the others.
+    /// Fills `chains` from the available chain `start` on, up to the first that is not a plain descriptor in the region `span`.
+    /// Returns how many were filled.
+    #[inline(always)]
+    fn gather_plain(&self, start: u16, span: &Span, chains: &mut [Chain]) -> usize {
+        const FLAGS: u64 = ((NEXT | INDIRECT | WRITE) as u64) << 32;
+        let wanted = if self.direction == Direction::ToGuest { u64::from(WRITE) << 32 } else { 0 };
+        let mask = usize::from(self.mask());
+        let count = chains.len();
+        for (n, chain) in chains.iter_mut().enumerate() {
+            let id = u16::from_le(self.available_word(2 + ((usize::from(start) + n) & mask)).load(Ordering::Relaxed));
+            if usize::from(id) > mask {
+                return n;
+            }
+            let address = u64::from_le(self.descriptor_word(2 * usize::from(id)));
+            let rest = u64::from_le(self.descriptor_word(2 * usize::from(id) + 1));
+            let Some(octets) = self.memory.octets_in(span, address, rest as u32).filter(|_| rest & FLAGS == wanted) else { return n };
+            prefetch(octets);
+            *chain = Chain { whole: outlive(octets), id, bad: false, first: 0, end: 0, len: rest as u32 };
+        }
+        count
+    }
+
+    /// A chain of any kind. `None` if it does not fit behind the others.
     #[inline(never)]
-    fn gather_runs(&self, id: u16, descriptor: Descriptor, is_first: bool, chains: &mut Chains) -> Option<Chain> {
+    fn gather_any(&self, id: u16, descriptor: Descriptor, span: &Span, chains: &mut Chains) -> Option<Chain> {
+        let wanted = if self.direction == Direction::ToGuest { WRITE } else { 0 };
+        if descriptor.flags & (NEXT | INDIRECT | WRITE) == wanted
+            && let Some(octets) = self.memory.octets_in(span, descriptor.address, descriptor.len)
+        {
+            return Some(Chain { whole: outlive(octets), id, bad: false, first: 0, end: 0, len: descriptor.len });
+        }
         let first = chains.runs.len();
         match self.gather_chain(descriptor, chains) {
             // A chain without any octet.
@@ -392,7 +415,7 @@ impl Ring {
             Err(BadChain) => {
                 let full = chains.runs.len() == RUNS_MAX;
                 chains.runs.truncate(first);
-                (is_first || !full).then_some(Chain { id, ..Chain::NONE })
+                (chains.len == 0 || !full).then_some(Chain { id, ..Chain::NONE })
             }
         }
     }

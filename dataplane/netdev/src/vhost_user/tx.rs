@@ -109,9 +109,12 @@ impl Delivery<'_> {
             report.dropped(DropReason::TxLinkDown, picks.len() as u64);
             return Err(fault);
         }
-        for (done, pick) in picks.iter().enumerate() {
+        let mut done = 0;
+        while let Some(rest) = picks.get(done..).filter(|rest| !rest.is_empty()) {
+            done += self.plain(frames, rest);
+            let Some(pick) = picks.get(done) else { break };
             let frame = &frames[usize::from(*pick)];
-            match self.one(frame) {
+            match self.any(frame) {
                 Ok(()) => {
                     self.packets += 1;
                     self.octets += frame.wire_len() as u64;
@@ -122,8 +125,41 @@ impl Delivery<'_> {
                     return Err(fault);
                 }
             }
+            done += 1;
         }
         Ok(())
+    }
+
+    /// Copies frames as long as each is complete and fits the next buffer, which is in one run. Returns their number.
+    #[inline(always)]
+    fn plain(&mut self, frames: &[Frame<'_>], picks: &[u8]) -> usize {
+        if self.features.header_len != Offload::LEN_V1 {
+            return 0;
+        }
+        let mut octets = 0;
+        let mut count = 0;
+        let chains = self.chains.all().get(self.next..).unwrap_or_default();
+        for (pick, chain) in picks.iter().zip(chains) {
+            let frame = &frames[usize::from(*pick)];
+            let (head, body_len, offload) = (frame.head(), frame.body().len(), frame.offload());
+            let len = Offload::LEN_V1 + head.len() + body_len;
+            let Some(to) = self.chains.whole(chain).get(..len).filter(|_| offload.is_complete()) else { break };
+            let (header, to) = to.split_at(Offload::LEN_V1);
+            copy_to(&header_of(Offload { flags: offload.flags & self.valid, ..Offload::NONE }, 1), header);
+            let (to_head, to_body) = to.split_at(head.len());
+            copy_to(head, to_head);
+            if body_len > 0 {
+                put_body(frame, to_body);
+            }
+            self.ring.put_used(self.used + count, chain.id, len as u32);
+            count += 1;
+            octets += len - Offload::LEN_V1;
+        }
+        self.used += count;
+        self.next += usize::from(count);
+        self.packets += u64::from(count);
+        self.octets += octets as u64;
+        usize::from(count)
     }
 
     /// Gathers up to `count` chains more.
@@ -135,29 +171,6 @@ impl Delivery<'_> {
         self.ring.gather(self.used + skip, count, self.chains)?;
         self.waiting -= (self.chains.all().len() - before) as u16;
         Ok(())
-    }
-
-    #[inline(always)]
-    fn one(&mut self, frame: &Frame<'_>) -> Result<(), Refused> {
-        let (head, body_len, offload) = (frame.head(), frame.body().len(), frame.offload());
-        let len = Offload::LEN_V1 + head.len() + body_len;
-        if let Some(chain) = self.chains.all().get(self.next)
-            && let Some(octets) = self.chains.whole(chain).get(..len)
-            && offload.is_complete()
-            && self.features.header_len == Offload::LEN_V1
-        {
-            let (header, octets) = octets.split_at(Offload::LEN_V1);
-            copy_to(&header_of(Offload { flags: offload.flags & self.valid, ..Offload::NONE }, 1), header);
-            let (to_head, to_body) = octets.split_at(head.len());
-            copy_to(head, to_head);
-            if body_len > 0 {
-                put_body(frame, to_body);
-            }
-            let id = chain.id;
-            self.put_used(id, len);
-            return Ok(());
-        }
-        self.any(frame)
     }
 
     /// Any frame into any buffers.

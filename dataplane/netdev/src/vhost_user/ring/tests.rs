@@ -113,8 +113,11 @@ fn given(writable: bool) -> impl Strategy<Value = Given> {
     prop_oneof![5 => plain, 1 => indirect]
 }
 
+/// Address and length of the descriptors of a chain.
+type Buffers = Vec<(u64, u32)>;
+
 /// What `virtio-queue` makes of the next chain: address and length of its descriptors, unless it is invalid.
-fn oracle(memory: &GuestMemoryMmap<()>, queue: &mut Queue, writable: bool) -> Option<(u16, Option<Vec<(u64, u32)>>)> {
+fn oracle(memory: &GuestMemoryMmap<()>, queue: &mut Queue, writable: bool) -> Option<(u16, Option<Buffers>)> {
     let chain = queue.pop_descriptor_chain(memory)?;
     let head = chain.head_index();
     let descriptors: Vec<SplitDescriptor> = chain.collect();
