@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +18,7 @@ use anyhow::{Context as _, bail};
 
 use crate::interrupt;
 
-/// How the names of all namespaces of all labs begin.
+/// How the names of all namespaces and directories of all labs begin.
 const PREFIX: &str = "vsbench-";
 /// How long a set-up step may take.
 const STEP_MAX: Duration = Duration::from_secs(20);
@@ -55,22 +56,39 @@ pub fn program(name: &str) -> Option<PathBuf> {
     directories.map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
-/// Removes namespaces that runs left whose process is no more.
+/// Removes namespaces and directories that runs left whose process is no more.
 ///
 /// # Errors
 ///
-/// When the namespaces cannot be listed.
+/// When the namespaces or the directories cannot be listed.
 pub fn remove_leftovers() -> anyhow::Result<()> {
-    let Ok(entries) = fs::read_dir("/run/netns") else { return Ok(()) };
+    for name in leftovers(Path::new("/run/netns"))? {
+        // Another run may do the same at the same time.
+        let _ = run("ip", &["netns", "del", &name]);
+    }
+    let temporary = std::env::temp_dir();
+    for name in leftovers(&temporary)? {
+        let path = temporary.join(name);
+        // Anybody may make such a name there; what is not ours stays.
+        if fs::symlink_metadata(&path).is_ok_and(|entry| entry.is_dir() && entry.uid() == rustix::process::geteuid().as_raw()) {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+    Ok(())
+}
+
+/// Names in `directory` that a run gave whose process is no more.
+fn leftovers(directory: &Path) -> anyhow::Result<Vec<String>> {
+    let Ok(entries) = fs::read_dir(directory) else { return Ok(Vec::new()) };
+    let mut names = Vec::new();
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let Some(pid) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) else { continue };
         if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
-            // Another run may do the same at the same time.
-            let _ = run("ip", &["netns", "del", &name]);
+            names.push(name);
         }
     }
-    Ok(())
+    Ok(names)
 }
 
 /// Namespaces for one round, and a directory for files.
@@ -97,7 +115,10 @@ impl Lab {
             client: make("c")?,
             server: make("s")?,
             switch: make("x")?,
-            directory: tempfile::tempdir().context("make a directory for temporary files")?,
+            directory: tempfile::Builder::new()
+                .prefix(&format!("{PREFIX}{}-", std::process::id()))
+                .tempdir()
+                .context("make a directory for temporary files")?,
         })
     }
 

@@ -1,6 +1,6 @@
 //! What is measured.
 //!
-//! A scenario is a row of [`table`]: what work is done ([`Work`]), by whom, in what unit. The modules beside it know the kinds of
+//! A scenario is a row of a table (`scenario/table.rs`): what work is done ([`Work`]), by whom, in what unit. The modules beside it know the kinds of
 //! work; none knows a scenario or a system by name.
 
 mod addresses;

@@ -24,9 +24,7 @@ use crate::cores::Cores;
 use crate::lab::{self, Lab, Running};
 use crate::topology::{self, Attachment, PortAt, Topology};
 
-pub use open_vswitch::Datapath;
-pub use vswitchd::start_with as start_vswitchd;
-pub use vswitchd::tap;
+use open_vswitch::Datapath;
 
 /// How long a daemon may take to be ready.
 const READY_MAX: Duration = Duration::from_secs(20);

@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use netdev::vhost_user::frontend::{Frontend, FrontendOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::generator::Endpoint;
@@ -90,38 +88,20 @@ pub enum PortAt {
     VhostUser(PathBuf),
 }
 
-/// Descriptors of the rings of a guest: as many as QEMU allows, which is what DPDK's guides ask for.
-const GUEST_QUEUE: u16 = 1024;
-/// How long a sender holds back after the ring of a guest was full: about what a switch takes for a burst.
-const RING_HOLD_BACK: Duration = Duration::from_micros(2);
-
-/// A port in the hands of the generator.
-pub struct Host {
-    /// Its queues.
-    pub endpoint: Endpoint,
-    /// The connection of a guest, which the rings need.
-    _guest: Option<Frontend>,
-}
-
 impl PortAt {
     /// The port for the generator; a netdev is set up.
     ///
     /// # Errors
     ///
     /// When it cannot be opened.
-    pub fn open(&self, lab: &Lab) -> anyhow::Result<Host> {
+    pub fn open(&self, lab: &Lab) -> anyhow::Result<Endpoint> {
         match self {
             PortAt::Netdev(port) => {
                 let (host, interface) = (Topology::host(lab, *port), Topology::interface(*port));
                 host.run("ip", &["link", "set", &interface, "up"])?;
-                Ok(Host { endpoint: Endpoint::packet(host.handle(), &interface)?, _guest: None })
+                Endpoint::packet(host.handle(), &interface)
             }
-            PortAt::VhostUser(path) => {
-                let mut opened = Frontend::open(FrontendOptions { queue_size: GUEST_QUEUE, ..FrontendOptions::new(path) })?;
-                let tx = opened.tx.pop().context("a vhost-user frontend has a transmit queue")?;
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                Ok(Host { endpoint: Endpoint::new(name, opened.rx, tx, RING_HOLD_BACK), _guest: Some(opened.frontend) })
-            }
+            PortAt::VhostUser(path) => Endpoint::vhost_user(path),
         }
     }
 }

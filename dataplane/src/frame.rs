@@ -258,6 +258,8 @@ pub struct Frame<'a> {
     start: u16,
     /// End of the head in the slot.
     end: u16,
+    /// Octets from `start` to the end of the body.
+    len: u32,
     /// Metadata tags that are written in front of `start` now.
     written: u8,
     body: Body<'a>,
@@ -286,7 +288,8 @@ impl<'a> Frame<'a> {
         if let Some(tag) = tag {
             tags.push(tag);
         }
-        Frame { slot, start: HEADROOM as u16, end: (HEADROOM + head_len) as u16, written: 0, body, offload, tags }
+        let len = (head_len + body.len()) as u32;
+        Frame { slot, start: HEADROOM as u16, end: (HEADROOM + head_len) as u16, len, written: 0, body, offload, tags }
     }
 
     /// The octets of the head as they go on the wire, with the tags that [`Frame::set_wire_tags`] wrote.
@@ -312,7 +315,7 @@ impl<'a> Frame<'a> {
     /// Octets of the frame without metadata tags.
     #[inline]
     pub fn len(&self) -> usize {
-        usize::from(self.end - self.start) + self.body.len()
+        self.len as usize
     }
 
     /// Whether there is no octet at all.
@@ -408,6 +411,7 @@ impl<'a> Frame<'a> {
         let tci = u16::from_be_bytes([head[14], head[15]]);
         head.copy_within(0..12, Tag::LEN);
         self.start += Tag::LEN as u16;
+        self.len -= Tag::LEN as u32;
         self.offload = self.offload.shifted(-(Tag::LEN as i16));
         self.tags.push(Tag { tpid, tci });
         Ok(true)

@@ -12,7 +12,11 @@
 //! All checksums are right, so that no switch has a reason to treat the frame in any other way than a host's, and that damage
 //! anywhere in the frame shows. The smallest frame has just room for this.
 
-use dataplane::{Frame, HEAD_MAX};
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
+
+use dataplane::burst::FRAME_MAX;
+use dataplane::{Frame, HEAD_MAX, Piece};
 use wire::checksum::{self, Sum};
 use wire::{Tag, Tpid, VlanId, ethernet, ip_protocol, ipv4, udp};
 
@@ -30,6 +34,26 @@ const FIRST_SOURCE_PORT: u16 = 49_152;
 const HEADERS: usize = ipv4::HEADER_LEN_MIN + udp::HEADER_LEN;
 const OURS: usize = 18;
 const MASK_48: u64 = (1 << 48) - 1;
+
+/// What is behind our header: the same octets at the same place of every frame, so that the sink compares instead of summing up.
+struct Padding {
+    /// By offset from the IPv4 header.
+    octets: Vec<u8>,
+    /// The folded sum of so many octets behind our header.
+    sums: Vec<u16>,
+}
+
+static PADDING: LazyLock<Padding> = LazyLock::new(|| {
+    // No octet has the place of its neighbour.
+    let octets: Vec<u8> = (0..FRAME_MAX).map(|at| ((at * 167) >> 3) as u8).collect();
+    let mut sum = Sum::ZERO;
+    let mut sums = vec![0];
+    for octet in octets[HEADERS + OURS..].chunks(1) {
+        sum = sum.add(octet);
+        sums.push(sum.fold());
+    }
+    Padding { octets, sums }
+});
 
 /// What a frame tells of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +82,8 @@ impl Template {
     pub(super) fn new(traffic: &Traffic, stream: u8, size: usize) -> Template {
         let network = ethernet::HEADER_LEN + if traffic.vlans.is_some() { Tag::LEN } else { 0 };
         let ip_len = size - FCS - ethernet::HEADER_LEN;
-        // A pattern in which no octet has the place of its neighbour.
-        let mut octets: Vec<u8> = (0..network + ip_len).map(|at| ((at * 167) >> 3) as u8).collect();
+        let mut octets = vec![0; network];
+        octets.extend_from_slice(&PADDING.octets[..ip_len]);
         if traffic.vlans.is_some() {
             octets[12..14].copy_from_slice(&Tpid::Dot1Q.ether_type().to_be_bytes());
         }
@@ -152,11 +176,26 @@ pub(super) fn read(frame: &mut Frame<'_>) -> Read {
     let udp_len = (ip_len - ipv4::HEADER_LEN_MIN) as u16;
     let address = |range: std::ops::Range<usize>| -> [u8; 4] { header[range].try_into().unwrap_or_default() };
     let pseudo = checksum::pseudo_ipv4(address(ipv4::SOURCE).into(), address(ipv4::DESTINATION).into(), ip_protocol::UDP, udp_len);
-    let sum = frame.body().add_to(pseudo.add(datagram));
+    // Our header ends at an even place, so the sum of the padding can be added as a word.
+    let (datagram, padding) = datagram.split_at(udp::HEADER_LEN + OURS);
+    let padding_len = ip_len - HEADERS - OURS;
+    let Some(padding_sum) = PADDING.sums.get(padding_len) else { return Read::Damaged };
+    let mut expected = &PADDING.octets[HEADERS + OURS..][..padding_len];
+    let mut is_next = |piece: Piece<'_>| {
+        let Some((here, rest)) = expected.split_at_checked(piece.len()) else { return false };
+        expected = rest;
+        match piece {
+            Piece::Private(octets) => octets == here,
+            Piece::Shared(octets) => octets.iter().zip(here).all(|(octet, expected)| octet.load(Ordering::Relaxed) == *expected),
+        }
+    };
+    let is_padded = is_next(Piece::Private(padding)) && frame.body().pieces().all(is_next);
+    let sum = pseudo.add(datagram).add_word(*padding_sum);
     let is_intact = header[ipv4::TOTAL_LEN] == (ip_len as u16).to_be_bytes()
         && datagram[udp::LENGTH] == udp_len.to_be_bytes()
         && Sum::of(header).fold() == 0xffff
-        && sum.fold() == 0xffff;
+        && sum.fold() == 0xffff
+        && is_padded;
     if !is_intact {
         return Read::Damaged;
     }

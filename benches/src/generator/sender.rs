@@ -130,7 +130,9 @@ impl<'a> Sender<'a> {
                 let mut backlog = due.saturating_sub(self.issued() + self.sent.missed);
                 let most = BACKLOG_MAX.max(2 * left as u64);
                 if backlog > most {
-                    self.sent.missed += backlog - most;
+                    let left = self.load.frames.map_or(u64::MAX, |frames| frames.saturating_sub(self.issued() + self.sent.missed));
+                    self.sent.missed += (backlog - most).min(left);
+                    self.sent.offered = self.issued() + self.sent.missed;
                     backlog = most;
                 }
                 if backlog < left as u64 {

@@ -8,6 +8,7 @@ use anyhow::bail;
 use dataplane::clock::Nanos;
 use dataplane::{BurstMemory, RxError, RxQueue};
 use hdrhistogram::Histogram;
+use wire::Tag;
 
 use super::frame::{self, Read};
 use super::report::Arrivals;
@@ -143,7 +144,6 @@ impl<'a> Sink<'a> {
                 let now = clock();
                 let is_counted = is_counted(now);
                 for received in burst.frames_mut() {
-                    let octets = (received.len() + FCS) as u64;
                     let (label, vlan) = match frame::read(received) {
                         Read::Ours(label, vlan) => (label, vlan),
                         Read::Foreign => {
@@ -181,7 +181,7 @@ impl<'a> Sink<'a> {
                     }
                     self.received += 1;
                     stream.arrivals.received += 1;
-                    stream.arrivals.octets += octets;
+                    stream.arrivals.octets += (received.len() + received.tags().len() * Tag::LEN + FCS) as u64;
                     if is_counted {
                         stream.arrivals.received_in_span += 1;
                         stream.latency.saturating_record(frame::age(&label, now).max(1));

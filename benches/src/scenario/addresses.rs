@@ -9,13 +9,15 @@ use crate::generator::rfc2889::AddressTest;
 use crate::generator::{Macs, Traffic, announce};
 use crate::scenario::{Sample, Settings};
 use crate::system::System;
-use crate::testbed::{EASY_RATE, Streams, Testbed};
+use crate::testbed::{Streams, Testbed};
 use crate::topology::{Attachment, Hosts, Topology};
 
 /// Addresses that the table is asked to have room for, and that are tried first.
 const ADDRESSES: u32 = 100_000;
 /// Addresses whose learning is timed: so many that a switch cannot hide them in a queue.
 const LEARNED: u32 = 10_000;
+/// Frames per second that every system surely forwards.
+const EASY_RATE: f64 = 16_000.0;
 /// Part of what the generator can send that the search begins with.
 const RATE_PART: f64 = 0.8;
 
@@ -31,7 +33,7 @@ pub(super) fn learning_rate(system: System, settings: &Settings) -> anyhow::Resu
     let mut bed = start(system, settings)?;
     // As fast as the generator goes; a rate it does not reach would fail every trial.
     let traffic = Traffic::between(Macs::servers(LEARNED), Macs::clients(1));
-    let fastest = announce(&mut bed.hosts()[1].endpoint, &traffic, f64::MAX)?;
+    let fastest = announce(&mut bed.hosts()[1], &traffic, f64::MAX)?;
     std::thread::sleep(Duration::from_millis(200));
     let most = fastest * RATE_PART;
     let figure = with(&mut bed, |test, forget| test.learning_rate(LEARNED, most, forget))?;
@@ -55,12 +57,6 @@ fn with<T>(
     let core = bed.client_core();
     let (hosts, forgetter) = bed.hosts_and_forgetter();
     let [test, learning, monitor] = hosts else { bail!("an address test has three ports") };
-    let mut test = AddressTest {
-        learning: &mut learning.endpoint,
-        test: &mut test.endpoint,
-        monitor: &mut monitor.endpoint,
-        easy_rate: EASY_RATE,
-        core,
-    };
+    let mut test = AddressTest { learning, test, monitor, easy_rate: EASY_RATE, core };
     work(&mut test, &mut || forgetter())
 }

@@ -56,7 +56,8 @@ fn point(system: System, of: Dimension, size: u32, settings: &Settings) -> anyho
         }
         Dimension::Macs | Dimension::Vlans => bed.teach(1, &traffic, traffic.destinations, TEACHING_RATE)?,
     }
-    let streams = Streams::one_way(traffic);
+    let servers = if of == Dimension::Ports { topology.ports - 1 } else { 1 };
+    let streams = Streams::one_way(traffic).to_the_first(servers);
     bed.check(&streams)?;
     let before = bed.rx_packets_of_last()?;
     let counted = bed.saturate(&streams, settings.span)?;
@@ -65,6 +66,7 @@ fn point(system: System, of: Dimension, size: u32, settings: &Settings) -> anyho
         if flooded > FLOODED_MAX {
             bail!("{flooded:.1} % of the frames were flooded: the addresses are not all known");
         }
+        return Ok((counted, frame_rate::sample(&counted).with("flooded_percent", flooded).by(bed.switch())));
     }
     Ok((counted, frame_rate::sample(&counted).by(bed.switch())))
 }

@@ -29,15 +29,6 @@ const fn in_frames(attachment: Attachment) -> &'static [Subject] {
     }
 }
 
-/// Who can have more than two ports.
-const fn switches(attachment: Attachment) -> &'static [Subject] {
-    match attachment {
-        Tap => &[VDE, VSWITCH],
-        Packet => &[BRIDGE, OVS, OVS_AFXDP, VSWITCH],
-        VhostUser => &[OVS_DPDK, VSWITCH],
-    }
-}
-
 const fn target(what: &'static str, subject: Subject, baseline: Option<Subject>, bound: f64) -> Target {
     Target { what, subject, baseline, detail: None, bound }
 }
@@ -165,7 +156,7 @@ fn frames() -> Vec<Description> {
 
 fn switching() -> Vec<Description> {
     // Those whose addresses can be flushed, which a trial needs.
-    let switches = switches(Packet);
+    let switches: &[Subject] = &[BRIDGE, OVS, OVS_AFXDP, VSWITCH];
     vec![
         Description {
             unit: "addresses",
@@ -185,7 +176,7 @@ fn switching() -> Vec<Description> {
             ..row(
                 "flood-broadcast",
                 "broadcasts, in copies a second, by number of receivers: 2, 8, 32",
-                FLOODED,
+                MANY_PORTS,
                 Work::Flood { broadcast: true },
             )
         },
@@ -194,34 +185,35 @@ fn switching() -> Vec<Description> {
             ..row(
                 "flood-unknown",
                 "unknown unicast, in copies a second, by number of receivers: 2, 8, 32",
-                FLOODED,
+                MANY_PORTS,
                 Work::Flood { broadcast: false },
             )
         },
         row(
             "ports",
             "64-octet frames per second from one port to all others in turn, by number of ports: 2 to 64",
-            SCALED,
+            MANY_PORTS,
             Work::Scaling { of: Dimension::Ports },
         ),
         row(
             "macs",
             "64-octet frames per second to known addresses in turn, by their number: 10 to 1,000,000",
-            SCALED,
+            MANY_PORTS,
             Work::Scaling { of: Dimension::Macs },
         ),
         row(
             "vlans",
             "tagged 64-octet frames per second in VLANs in turn, by their number: 1 to 4000",
-            SCALED,
+            MANY_VLANS,
             Work::Scaling { of: Dimension::Vlans },
         ),
     ]
 }
 
-/// TAP where there is a choice, as it costs the switch most for each copy.
-const FLOODED: &[Subject] = &[BRIDGE, OVS, OVS_AFXDP, VDE, VSWITCH];
-const SCALED: &[Subject] = &[BRIDGE, OVS, OVS_AFXDP, VDE, VSWITCH];
+/// Each with its own kind of ports.
+const MANY_PORTS: &[Subject] = &[BRIDGE, OVS, OVS_AFXDP, VDE, VSWITCH];
+/// `vde_switch` wants each VLAN made and each port added to it by hand.
+const MANY_VLANS: &[Subject] = &[BRIDGE, OVS, OVS_AFXDP, VSWITCH];
 
 fn round_trips() -> Vec<Description> {
     let subjects: &[Subject] = &[BRIDGE, BARE, VDE, VSWITCH, BUSY];

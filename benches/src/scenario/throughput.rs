@@ -16,6 +16,8 @@ use crate::topology::{Attachment, Hosts, Topology};
 const SIZES: [usize; 3] = [64, 512, 1518];
 /// Of a trial. RFC 2544 asks for 60 s, which with 20 trials, three sizes and several rounds nobody would wait for.
 const SPAN_MAX: Duration = Duration::from_secs(2);
+/// Without a frame arriving until a trial is over, so that none of it comes in the next one.
+const DRAIN: Duration = Duration::from_millis(500);
 
 /// One round.
 pub(super) fn round(system: System, attachment: Attachment, settings: &Settings) -> anyhow::Result<Sample> {
@@ -26,7 +28,7 @@ pub(super) fn round(system: System, attachment: Attachment, settings: &Settings)
         let traffic = Traffic { sizes: Sizes::one(size)?, ..Traffic::between(Macs::clients(1), Macs::servers(1)) };
         bed.check(&Streams::both_ways(traffic.clone()))?;
         let streams = Streams::one_way(traffic);
-        let trial = Trial { span: settings.span.min(SPAN_MAX), ..Trial::default() };
+        let trial = Trial { span: settings.span.min(SPAN_MAX), drain: DRAIN, ..Trial::default() };
         let most = highest(&mut bed, &streams, &trial)?;
         let found = rfc2544::throughput(&Search::from(most * 1.1), |rate| {
             let report = bed.run(&streams, Load::at(Rate::PerSecond(rate)), true, &trial)?;

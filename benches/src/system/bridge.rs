@@ -1,6 +1,6 @@
 //! The Linux bridge, in the switch's namespace.
 
-use super::{READY_MAX, Started};
+use super::{NotAvailable, READY_MAX, Started};
 use crate::interrupt;
 use crate::lab::Lab;
 use crate::topology::{Topology, veths};
@@ -15,7 +15,11 @@ pub(super) fn start(lab: &Lab, topology: &Topology) -> anyhow::Result<Started> {
     // Without VLAN filtering a bridge passes tagged frames as they are, and has one address table for all VLANs.
     let filtering = if topology.tagged { " vlan_filtering 1" } else { "" };
     let add = format!("link add br0 type bridge {OPTIONS}{filtering}");
-    switch.run("ip", &add.split(' ').collect::<Vec<_>>())?;
+    switch.run("ip", &add.split(' ').collect::<Vec<_>>()).map_err(|error| {
+        // EOPNOTSUPP of a kernel without CONFIG_BRIDGE_VLAN_FILTERING.
+        let is_unknown = topology.tagged && error.to_string().contains("Operation not supported");
+        if is_unknown { NotAvailable("the bridge of this kernel has no VLAN filtering".into()).into() } else { error }
+    })?;
     switch.run("sh", &["-c", NO_NETFILTER])?;
     switch.run("ip", &["link", "set", "br0", "up"])?;
     veths(lab, topology)?;

@@ -23,7 +23,7 @@ const DPDK_MIB: u64 = 2048;
 
 /// What the ports are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Datapath {
+pub(super) enum Datapath {
     /// AF_PACKET sockets on veth.
     Packet,
     /// AF_XDP sockets on veth.
@@ -97,7 +97,7 @@ struct Database<'l> {
 
 impl Database<'_> {
     fn vsctl(&mut self, arguments: &[String]) -> anyhow::Result<String> {
-        let all: Vec<&str> = [&self.remote, "--timeout=30"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+        let all: Vec<&str> = [&self.remote, "--timeout=100"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
         let output = self.lab.switch.run("ovs-vsctl", &all)?;
         self.commands.push(format!("ovs-vsctl {}", arguments.join(" ")));
         Ok(output)

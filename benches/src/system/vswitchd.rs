@@ -7,58 +7,72 @@ use anyhow::{Context as _, bail};
 use proto::api::{FlushFdb, FlushFdbReply};
 use proto::client::Client;
 use proto::config::{Config, DaemonConfig, PollMode, PortConfig, PortKind, SwitchConfig};
+use toml::Table;
 
 use super::{NotAvailable, Programs, READY_MAX, Started, System};
 use crate::cores::Cores;
 use crate::interrupt;
 use crate::lab::{Lab, Running};
-use crate::topology::{Attachment, Topology, veths};
+use crate::topology::{Attachment, PortAt, Topology, veths};
 
 /// The one switch.
 const SWITCH: &str = "bench";
 
 pub(super) fn start(system: System, programs: &Programs, lab: &Lab, topology: &Topology, cores: Cores) -> anyhow::Result<Started> {
     let poll = if system == System::VswitchBusy { PollMode::Busy } else { PollMode::Adaptive };
-    let ports: BTreeMap<_, _> = match topology.attachment {
-        Attachment::Tap => {
-            (0..topology.ports).map(|i| (format!("p{i}"), tap(Topology::host(lab, i).name(), &Topology::interface(i)))).collect()
+    let socket = |i| lab.path(&format!("vhost{i}.sock"));
+    if topology.attachment == Attachment::Packet {
+        veths(lab, topology)?;
+    }
+    let port = |i| -> anyhow::Result<Table> {
+        match topology.attachment {
+            Attachment::Tap => Ok(Table::try_from(tap(Topology::host(lab, i).name(), &Topology::interface(i)))?),
+            Attachment::Packet => {
+                Ok(Table::try_from(PortConfig { kind: PortKind::Nic, interface: Some(format!("p{i}")), ..PortConfig::new(SWITCH) })?)
+            }
+            // As text: the daemon that is measured may be of another build than this program.
+            Attachment::VhostUser => {
+                let keys =
+                    [("switch", SWITCH.into()), ("kind", "vhost-user".into()), ("socket_path", socket(i).to_string_lossy().into_owned())];
+                Ok(keys.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect())
+            }
         }
-        Attachment::Packet => {
-            veths(lab, topology)?;
-            let nic = |i| PortConfig { kind: PortKind::Nic, interface: Some(format!("p{i}")), ..PortConfig::new(SWITCH) };
-            (0..topology.ports).map(|i| (format!("p{i}"), nic(i))).collect()
-        }
-        Attachment::VhostUser => return Err(NotAvailable("this vswitchd has no vhost-user ports".into()).into()),
     };
+    let ports = (0..topology.ports).map(|i| Ok((format!("p{i}"), port(i)?))).collect::<anyhow::Result<_>>()?;
     // Room for each address to have a free slot beside it, but not less than by default.
     let fdb_size = (topology.addresses * 2).max(SwitchConfig::default().fdb_size);
-    let running = start_with(programs, lab, &ports, fdb_size, poll, cores)?;
+    let running = run(programs, lab, ports, fdb_size, poll, cores).map_err(|error| {
+        let is_unknown = topology.attachment == Attachment::VhostUser && format!("{error:#}").contains("unknown value `vhost-user`");
+        if is_unknown { NotAvailable("this vswitchd has no vhost-user ports".into()).into() } else { error }
+    })?;
     let forget = |lab: &Lab| {
         let mut client = Client::connect(lab.path("socket"))?;
         let _: FlushFdbReply = client.call("FlushFdb", &FlushFdb { switch: SWITCH.into(), port: None, vlan: None })?;
         Ok(())
     };
-    let configuration = std::fs::read_to_string(lab.path(FILE)).context("read the configuration again")?;
-    Ok(Started::with_netdevs(topology, vec![running], vec![configuration]).forgetting(forget))
+    let configuration = vec![std::fs::read_to_string(lab.path(FILE)).context("read the configuration again")?];
+    let started = match topology.attachment {
+        Attachment::Tap | Attachment::Packet => Started::with_netdevs(topology, vec![running], configuration),
+        Attachment::VhostUser => {
+            let ports = (0..topology.ports).map(|i| PortAt::VhostUser(socket(i))).collect();
+            Started { running: vec![running], ports, forget: None, configuration }
+        }
+    };
+    Ok(started.forgetting(forget))
 }
 
 /// The configuration, in the directory of the round.
 const FILE: &str = "vswitchd.toml";
 
-/// A TAP port with this netdev in this namespace.
-pub fn tap(netns: &str, interface: &str) -> PortConfig {
+fn tap(netns: &str, interface: &str) -> PortConfig {
     PortConfig { interface: Some(interface.into()), netns: Some(netns.into()), ..PortConfig::new(SWITCH) }
 }
 
 /// Starts `vswitchd` in the switch's namespace with these ports of one switch, and waits until it is ready.
-///
-/// # Errors
-///
-/// When it does not start, with what it said.
-pub fn start_with(
+fn run(
     programs: &Programs,
     lab: &Lab,
-    ports: &BTreeMap<String, PortConfig>,
+    ports: BTreeMap<String, Table>,
     fdb_size: u32,
     poll: PollMode,
     cores: Cores,
@@ -66,12 +80,13 @@ pub fn start_with(
     if !programs.vswitchd.is_file() {
         bail!("no vswitchd at {} (build it, or give --vswitchd PATH)", programs.vswitchd.display());
     }
-    let config = Config {
+    let mut config = Table::try_from(Config {
         daemon: DaemonConfig { workers: 1, cores: cores.switch.into_iter().collect(), poll, ..DaemonConfig::default() },
         switch: [(SWITCH.to_owned(), SwitchConfig { fdb_size, ..SwitchConfig::default() })].into(),
-        port: ports.clone(),
+        port: BTreeMap::new(),
         fdb: Vec::new(),
-    };
+    })?;
+    config.insert("port".into(), Table::try_from(ports)?.into());
     let file = lab.path(FILE);
     std::fs::write(&file, toml::to_string(&config)?).with_context(|| format!("write {}", file.display()))?;
     // sd_notify(3).
