@@ -50,7 +50,7 @@ pub struct MemberOf {
     pub bond: String,
     /// Name of the member.
     pub member: String,
-    /// Its slot, below [`MEMBERS_MAX`](dataplane::bond::MEMBERS_MAX); it keeps it while it exists.
+    /// Its slot, below [`MEMBERS_MAX`]; it keeps it while it exists.
     pub slot: u8,
 }
 

@@ -364,7 +364,7 @@ fn control_gets_lacpdus_and_the_switch_does_not() {
 #[test]
 fn monitoring_gets_copies_also_from_backups_and_a_storm_leaves_room_for_lacpdus() {
     let (mut lab, state) = lab(Mode::ActiveBackup);
-    lab.bond_mut(BOND).punt = dataplane::bond::PuntRules { slow_protocols: true, arp: true, nd: true, ..Default::default() };
+    lab.bond_mut(BOND).punt = dataplane::bond::PuntRules { slow_protocols: true, arp: true, nd: true, igmp: true };
     state.publish(&view(Some(0), &[0], 1));
     let request = arp(BROADCAST, mac(PEER), 1, [10, 0, 0, 2], [10, 0, 0, 1]);
     lab.send(3, &request);

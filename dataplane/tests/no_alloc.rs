@@ -71,7 +71,7 @@ fn frames_cost_no_allocation() {
     ]);
     // Port 4 is a bond of ports 5 and 6, whose frames control gets too.
     lab.bond(4, &[5, 6], Mode::Broadcast, HashPolicy::Layer34);
-    lab.bond_mut(4).punt = PuntRules { slow_protocols: true, arp: true, nd: true, ..Default::default() };
+    lab.bond_mut(4).punt = PuntRules { slow_protocols: true, arp: true, nd: true, igmp: true };
     queue.0.push(slow_protocols());
     let run = |lab: &mut Lab, queue: &mut Endless, turns: u32| {
         for turn in 0..turns {
