@@ -6,7 +6,7 @@
 //! namespaces is touched.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -318,17 +318,27 @@ impl Running {
         Ok(())
     }
 
-    /// Waits for a line on standard output that contains `text`.
+    /// Writes a line to its standard input.
+    ///
+    /// # Errors
+    ///
+    /// When it does not read, or was not [started with input](Running::start_with_input).
+    pub fn say(&mut self, line: &str) -> anyhow::Result<()> {
+        let input = self.child.stdin.as_mut().with_context(|| format!("{} has no standard input", self.what))?;
+        writeln!(input, "{line}").with_context(|| format!("say \"{line}\" to {}", self.what))
+    }
+
+    /// Waits for a line on standard output that contains `text`, and gives it.
     ///
     /// # Errors
     ///
     /// When the program ends before, or says nothing like it for 20 s.
-    pub fn wait_for_line(&mut self, text: &str) -> anyhow::Result<()> {
+    pub fn wait_for_line(&mut self, text: &str) -> anyhow::Result<String> {
         let what = format!("{} says \"{text}\"", self.what);
         interrupt::wait_for(&what, STEP_MAX, || {
             while let Ok(line) = self.lines.try_recv() {
                 if line.contains(text) {
-                    return Ok(Some(()));
+                    return Ok(Some(line));
                 }
             }
             self.check_alive().map(|()| None)

@@ -7,6 +7,7 @@ mod addresses;
 pub mod fdb_scale;
 mod flood;
 mod frame_rate;
+mod guest_loop;
 mod idle;
 mod latency;
 mod round_trip;
@@ -76,6 +77,11 @@ pub enum Work {
         sizes: &'static str,
         /// Whether the server sends too.
         both_ways: bool,
+    },
+    /// Frames that a guest sends round between two vhost-user ports.
+    GuestLoop {
+        /// Octets of a frame, FCS included.
+        octets: u16,
     },
     /// The highest rate without loss, by size of frames (RFC 2544 section 26.1).
     Throughput {
@@ -291,6 +297,7 @@ impl Scenario {
         match self.0.work {
             Work::Tcp { offload: true, .. } => lab::lacking(&[("iperf3", "iperf3")]),
             Work::Tcp { offload: false, .. } => lab::lacking(&[("iperf3", "iperf3"), ("ethtool", "ethtool")]),
+            Work::GuestLoop { .. } => lab::lacking(&[("dpdk-testpmd", "dpdk"), ("stdbuf", "coreutils")]),
             Work::FdbScale => None,
             _ => lab::lacking(&[]),
         }
@@ -310,6 +317,7 @@ impl Scenario {
         match self.0.work {
             Work::Tcp { attachment, streams, offload } => tcp::round(system, attachment, streams, offload, settings),
             Work::FrameRate { attachment, sizes, both_ways } => frame_rate::round(system, attachment, sizes, both_ways, settings),
+            Work::GuestLoop { octets } => guest_loop::round(system, octets, settings),
             Work::Throughput { attachment } => throughput::round(system, attachment, settings),
             Work::Latency { attachment, half_load } => latency::round(system, attachment, half_load, settings),
             Work::RoundTrip => round_trip::round(system, demand, settings),

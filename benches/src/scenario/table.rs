@@ -59,6 +59,13 @@ const FDB_SCALE: &[Target] = &[
     },
 ];
 
+const GUEST_LOOP_64: &[Target] = &[
+    target("64-octet frames between two vhost-user ports, both ways, against Open vSwitch with DPDK", BUSY, Some(OVS_DPDK), 1.5),
+    target("64-octet frames between two vhost-user ports, both ways, against testpmd's io loop", BUSY, Some(TESTPMD), 0.4),
+];
+const GUEST_LOOP_1518: &[Target] =
+    &[target("1518-octet frames between two vhost-user ports, both ways, against Open vSwitch with DPDK", BUSY, Some(OVS_DPDK), 1.3)];
+
 /// How the hosts' attachment is called in names of scenarios, and for people.
 const fn words(attachment: Attachment) -> (&'static str, &'static str) {
     match attachment {
@@ -132,6 +139,13 @@ fn frames() -> Vec<Description> {
                         Work::FrameRate { attachment, sizes, both_ways },
                     )
                 });
+            }
+        }
+        if attachment == VhostUser {
+            for (octets, targets) in [(64, GUEST_LOOP_64), (1518, GUEST_LOOP_1518)] {
+                let about = format!("{octets}-octet frames per second that a guest sends round, both ways, {people}");
+                let work = Work::GuestLoop { octets };
+                rows.push(Description { targets, is_quick: octets == 64, ..row(format!("{name}-loop-{octets}"), about, subjects, work) });
             }
         }
         let about = format!("highest rate without loss (RFC 2544), {people}: 64 octets, and by size");
