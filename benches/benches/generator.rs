@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use benches::generator::{self, Endpoint, Load, Macs, Rate, Sizes, Station, Thread, Traffic, Trial};
+use benches::workload::Null;
 use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport};
 use dataplane::{BURST_MAX, Burst, Frame};
 use divan::Bencher;
@@ -15,20 +16,6 @@ const FRAMES: u64 = 100_000;
 
 fn main() {
     divan::main();
-}
-
-/// Takes every frame and forgets it.
-struct Null;
-
-impl TxQueue for Null {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::NONE
-    }
-
-    fn transmit(&mut self, frames: &[Frame<'_>], picks: &[u8], report: &TxReport<'_>) {
-        let octets: usize = picks.iter().map(|pick| frames[usize::from(*pick)].wire_len()).sum();
-        report.sent(picks.len() as u64, octets as u64);
-    }
 }
 
 type Shared = Arc<Mutex<Vec<Vec<u8>>>>;

@@ -514,8 +514,8 @@ impl RxQueue for Replay {
     }
 }
 
-/// Only counts.
-struct Null;
+/// Takes every frame, and only counts it.
+pub struct Null;
 
 impl TxQueue for Null {
     fn capabilities(&self) -> Capabilities {
