@@ -1,0 +1,70 @@
+//! Routers: what a worker knows of them, compiled. `pipeline/routing.rs` shows the way of a packet through one.
+//!
+//! A router has interfaces. Each is a port in a VLAN of a switch, with a MAC address of its own and no device
+//! (`Port::interface`): what is switched to it is routed, and what it sends is switched.
+
+use wire::MacAddr;
+
+use crate::snapshot::PortId;
+
+pub mod address;
+pub mod packet;
+
+pub use address::{Address, Family};
+
+/// The number of a router, below [`ROUTERS_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouterId(pub u16);
+
+/// The number of an interface of one router, below [`INTERFACES_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InterfaceId(pub u8);
+
+/// Routers of one daemon at most.
+pub const ROUTERS_MAX: usize = 64;
+/// Interfaces of one router at most.
+pub const INTERFACES_MAX: usize = 255;
+
+/// Reverse path filter of an interface (Linux `rp_filter`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RpFilter {
+    /// 0: none.
+    #[default]
+    Off,
+    /// 1: the best route to the source must leave by the interface the packet came in by (RFC 3704 section 2.2).
+    Strict,
+    /// 2: there must be a route to the source (RFC 3704 section 2.4).
+    Loose,
+}
+
+/// An address of an interface with the length of its network's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// Version of IP.
+    pub family: Family,
+    /// The address.
+    pub address: Address,
+    /// Bits of the network's prefix.
+    pub prefix_len: u8,
+}
+
+/// An interface of a router.
+pub struct Interface {
+    /// The port that stands for it at its switch.
+    pub port: PortId,
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Octets of an IP packet that leaves by it at most.
+    pub mtu: u32,
+    /// Its addresses; the first of a family is the primary one.
+    pub addresses: Vec<InterfaceAddress>,
+    /// Reverse path filter.
+    pub rp_filter: RpFilter,
+}
+
+impl Interface {
+    /// Its primary address of a family.
+    pub fn primary(&self, family: Family) -> Option<Address> {
+        self.addresses.iter().find(|a| a.family == family).map(|a| a.address)
+    }
+}
