@@ -17,8 +17,10 @@ pub struct EventQueue {
     queue: ArrayQueue<WorkerEvent>,
     watch_fdb: AtomicBool,
     lost: AtomicU64,
-    /// Frames for control.
+    /// Frames for control, of bonds.
     pub punted: PuntQueue,
+    /// Frames for control, of routers: a queue of its own, so that a storm of ARP does not lose a bond its frames.
+    pub punted_by_routers: PuntQueue,
     notify: Arc<dyn Wake>,
 }
 
@@ -30,6 +32,7 @@ impl EventQueue {
             watch_fdb: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             punted: PuntQueue::new(notify.clone()),
+            punted_by_routers: PuntQueue::new(notify.clone()),
             notify,
         }
     }

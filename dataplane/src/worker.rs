@@ -170,8 +170,14 @@ impl WorkerHandle {
         self.shared.events.punted.pop()
     }
 
+    /// Takes the oldest frame that routers punted: ARP and neighbour discovery, with the port of the interface it came to.
+    pub fn next_punted_by_router(&self) -> Option<Punted> {
+        self.shared.events.punted_by_routers.pop()
+    }
+
     /// Lets the worker transmit a frame out of the device of `port`, as it is: with its VLAN tags in the octets, whatever
-    /// the settings and the state of the port. Frames injected at one worker leave in their order.
+    /// the settings and the state of the port; if the port stands for the interface of a router, the frame enters its switch
+    /// there. Frames injected at one worker leave in their order.
     ///
     /// # Errors
     ///

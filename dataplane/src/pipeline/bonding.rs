@@ -94,11 +94,14 @@ impl Pipeline {
         let at = At { snapshot, from: member.bond, port: bond_port, switch, now, hops: 0 };
         self.forward(&at, burst.frames(), &mut lanes);
         self.flush_elsewhere(snapshot, burst.frames_mut());
+        if !self.arrivals.is_empty() {
+            self.route(snapshot, member.bond, burst.frames_mut(), now);
+        }
     }
 
     /// Out of line, so that [`Pipeline::run`] has [`Pipeline::flush`] to itself.
     #[inline(never)]
-    fn flush_elsewhere(&mut self, snapshot: &Snapshot, frames: &mut [Frame<'_>]) {
+    pub(super) fn flush_elsewhere(&mut self, snapshot: &Snapshot, frames: &mut [Frame<'_>]) {
         self.flush(snapshot, frames);
     }
 
