@@ -213,6 +213,10 @@ impl Fib {
     /// The route with the longest prefix that holds `address`. None for IPv6 link-local addresses.
     #[inline]
     pub fn lookup(&self, address: Address) -> Option<&Route> {
+        // No route to all addresses is one to these.
+        if self.family == Family::V6 && address.is_link_local(Family::V6) {
+            return None;
+        }
         self.routes.get(self.global.find(address) as usize)
     }
 
@@ -300,6 +304,193 @@ pub fn source_address(interface: &Interface, family: Family, destination: Addres
             let rank = |own: Address| (own.is_link_local(family) == local, (own.0 ^ destination.0).leading_zeros());
             // Of equals the first: `max_by_key` gives the last.
             of_family().rev().map(|own| own.address).max_by_key(|own| rank(*own))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::InterfaceAddress;
+    use crate::snapshot::PortId;
+    use core::net::IpAddr;
+    use proptest::prelude::*;
+    use wire::MacAddr;
+
+    fn address(text: &str) -> Address {
+        text.parse::<IpAddr>().unwrap().into()
+    }
+
+    fn route(prefix: &str, len: u8, kind: RouteKind, metric: u32) -> Route {
+        Route { prefix: address(prefix), len, kind, metric }
+    }
+
+    fn unicast(interface: u8) -> RouteKind {
+        RouteKind::Unicast { interface: InterfaceId(interface), via: None }
+    }
+
+    fn interface(addresses: &[(&str, u8)]) -> Interface {
+        let addresses = addresses.iter().map(|(text, prefix_len)| {
+            let ip: IpAddr = text.parse().unwrap();
+            InterfaceAddress { family: ip.into(), address: ip.into(), prefix_len: *prefix_len }
+        });
+        Interface { port: PortId(0), mac: MacAddr::ZERO, mtu: 1500, addresses: addresses.collect(), rp_filter: RpFilter::Off }
+    }
+
+    fn gateway() -> Fib {
+        let (lan, wan) = (interface(&[("192.168.45.2", 24)]), interface(&[("203.0.113.2", 30), ("198.51.100.7", 32)]));
+        let mut routes = Fib::routes_of(Family::V4, [(InterfaceId(0), &lan), (InterfaceId(1), &wan)]);
+        let via = Some(address("203.0.113.1"));
+        routes.push(route("0.0.0.0", 0, RouteKind::Unicast { interface: InterfaceId(1), via }, 100));
+        routes.push(route("10.0.0.0", 8, RouteKind::Blackhole, 0));
+        routes.push(route("10.1.0.0", 16, unicast(0), 5));
+        routes.push(route("10.2.0.0", 16, RouteKind::Unreachable, 0));
+        routes.push(route("10.3.0.0", 16, RouteKind::Prohibit, 0));
+        Fib::new(Family::V4, routes)
+    }
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let fib = gateway();
+        let kind = |text: &str| fib.lookup(address(text)).map(|route| route.kind);
+        let default = RouteKind::Unicast { interface: InterfaceId(1), via: Some(address("203.0.113.1")) };
+        assert_eq!(kind("192.168.45.3"), Some(unicast(0)));
+        assert_eq!(kind("192.168.45.2"), Some(RouteKind::Local { interface: InterfaceId(0) }));
+        assert_eq!(kind("192.168.45.255"), Some(RouteKind::Broadcast { interface: InterfaceId(0) }));
+        assert_eq!(kind("192.168.45.0"), Some(unicast(0)), "since Linux 5.14 a station's");
+        assert_eq!(kind("192.168.44.255"), Some(default));
+        assert_eq!(kind("192.168.46.0"), Some(default));
+        assert_eq!(kind("255.255.255.255"), Some(default));
+        assert_eq!(kind("0.0.0.0"), Some(default));
+        assert_eq!((kind("10.0.255.255"), kind("10.1.0.0")), (Some(RouteKind::Blackhole), Some(unicast(0))));
+        assert_eq!((kind("10.1.255.255"), kind("10.2.0.0")), (Some(unicast(0)), Some(RouteKind::Unreachable)));
+        assert_eq!(kind("10.4.0.0"), Some(RouteKind::Blackhole));
+        assert_eq!(Fib::new(Family::V4, Vec::new()).lookup(address("10.0.0.1")), None);
+    }
+
+    #[test]
+    fn of_equal_prefixes_the_local_one_then_the_lowest_metric_then_the_first() {
+        let local = RouteKind::Local { interface: InterfaceId(9) };
+        let routes = [(unicast(1), 20), (unicast(2), 10), (unicast(3), 10)].map(|(kind, metric)| route("10.0.0.0", 8, kind, metric));
+        let mut routes = routes.to_vec();
+        assert_eq!(Fib::new(Family::V4, routes.clone()).lookup(address("10.9.9.9")).unwrap().kind, unicast(2));
+        routes.push(route("10.0.0.0", 8, local, 30));
+        let fib = Fib::new(Family::V4, routes);
+        assert_eq!((fib.lookup(address("10.9.9.9")).unwrap().kind, fib.routes().len()), (local, 4));
+    }
+
+    #[test]
+    fn link_local_addresses_are_another_at_each_interface() {
+        let one = interface(&[("fe80::1", 64), ("2001:db8:1::1", 64)]);
+        let two = interface(&[("fe80::1", 64), ("fe80::2", 64)]);
+        let mut routes = Fib::routes_of(Family::V6, [(InterfaceId(1), &one), (InterfaceId(2), &two)]);
+        routes.push(route("::", 0, RouteKind::Unicast { interface: InterfaceId(1), via: Some(address("fe80::9")) }, 1024));
+        let fib = Fib::new(Family::V6, routes);
+        let on = |text: &str, id: u8| fib.lookup_on(address(text), InterfaceId(id)).map(|route| route.kind);
+        assert_eq!(on("fe80::9", 1), Some(unicast(1)));
+        assert_eq!(on("fe80::9", 2), Some(unicast(2)));
+        assert_eq!((on("fe80::2", 1), on("fe80::2", 2)), (Some(unicast(1)), Some(RouteKind::Local { interface: InterfaceId(2) })));
+        assert_eq!(on("fe80::9", 3), None);
+        assert_eq!(on("2001:db8:1::5", 2), Some(unicast(1)), "global addresses have no scope");
+        assert_eq!(fib.address_type(address("fe80::2"), None), AddressType::Local);
+        assert_eq!(fib.address_type(address("fe80::2"), Some(InterfaceId(1))), AddressType::Unicast);
+        assert!(fib.rp_filter_ok(RpFilter::Strict, InterfaceId(2), address("fe80::9")));
+        assert!(!fib.rp_filter_ok(RpFilter::Strict, InterfaceId(2), address("2001:db8:1::5")));
+    }
+
+    #[test]
+    fn reverse_path() {
+        let fib = gateway();
+        let ok = |filter, interface, text: &str| fib.rp_filter_ok(filter, InterfaceId(interface), address(text));
+        for (source, interface, off, loose, strict) in [
+            ("192.168.45.3", 0, true, true, true),
+            ("192.168.45.3", 1, true, true, false),
+            ("8.8.8.8", 1, true, true, true),
+            ("8.8.8.8", 0, true, true, false),
+            ("10.0.0.1", 1, true, false, false),
+            ("10.2.0.1", 0, true, false, false),
+            ("192.168.45.2", 0, false, false, false),
+            ("192.168.45.255", 0, false, false, false),
+            ("0.0.0.0", 0, true, true, true),
+        ] {
+            let found = [RpFilter::Off, RpFilter::Loose, RpFilter::Strict].map(|filter| ok(filter, interface, source));
+            assert_eq!(found, [off, loose, strict], "{source} at {interface}");
+        }
+    }
+
+    #[test]
+    fn address_types() {
+        let fib = gateway();
+        for (text, expected) in [
+            ("192.168.45.2", AddressType::Local),
+            ("198.51.100.7", AddressType::Local),
+            ("192.168.45.255", AddressType::Broadcast),
+            ("255.255.255.255", AddressType::Broadcast),
+            ("0.1.2.3", AddressType::Broadcast),
+            ("224.0.0.1", AddressType::Multicast),
+            ("192.168.45.9", AddressType::Unicast),
+            ("10.0.0.1", AddressType::Blackhole),
+            ("10.2.0.1", AddressType::Unreachable),
+            ("10.3.0.1", AddressType::Prohibit),
+        ] {
+            assert_eq!(fib.address_type(address(text), None), expected, "{text}");
+        }
+        assert_eq!(fib.address_type(address("192.168.45.2"), Some(InterfaceId(1))), AddressType::Unicast);
+        let empty = Fib::new(Family::V6, Vec::new());
+        assert_eq!(empty.address_type(Address::UNSPECIFIED, None), AddressType::Unspecified);
+        assert_eq!(empty.address_type(address("2001:db8::1"), None), AddressType::Unicast);
+    }
+
+    #[test]
+    fn the_source_nearest_to_the_destination() {
+        let v4 = interface(&[("192.0.2.1", 24), ("198.51.100.1", 24)]);
+        let source = |to: &str| source_address(&v4, Family::V4, address(to));
+        assert_eq!((source("198.51.100.9"), source("8.8.8.8")), (Some(address("198.51.100.1")), Some(address("192.0.2.1"))));
+        let v6 = interface(&[("fe80::1", 64), ("2001:db8:1::1", 64), ("2001:db8:2::1", 64)]);
+        let source = |to: &str| source_address(&v6, Family::V6, address(to));
+        assert_eq!((source("fe80::9"), source("ff02::1")), (Some(address("fe80::1")), Some(address("fe80::1"))));
+        assert_eq!(source("2001:db8:2::9"), Some(address("2001:db8:2::1")));
+        assert_eq!(source_address(&v4, Family::V6, address("::2")), None);
+    }
+
+    /// What [`Fib::lookup`] promises, said slowly.
+    fn model(routes: &[Route], family: Family, address: Address) -> Option<Route> {
+        let holding = routes.iter().filter(|route| address.is_in(family, route.prefix, route.len));
+        let rank = |route: &&Route| (family.bits() - route.len, !route.kind.is_in_local_table(), route.metric);
+        holding.min_by_key(rank).copied()
+    }
+
+    proptest! {
+        #[test]
+        fn lookups_agree_with_a_walk_over_all_routes(
+            is_v6 in any::<bool>(),
+            raw in prop::collection::vec((any::<u128>(), 0u8..=128, 0u8..5, 0u32..3), 0..40),
+            near in prop::collection::vec((any::<prop::sample::Index>(), any::<u128>(), -1i8..=1), 1..40),
+        ) {
+            let family = if is_v6 { Family::V6 } else { Family::V4 };
+            let routes: Vec<Route> = raw.iter().enumerate().map(|(i, (bits, len, kind, metric))| {
+                // Few different prefixes, so that they nest and meet; not link-local ones.
+                let prefix = if is_v6 { bits & 0x000f << 108 | bits & 0xff } else { bits & 0xf000_000f };
+                let len = len % (family.bits() + 1);
+                let interface = InterfaceId(i as u8);
+                let kind = match kind {
+                    0 => RouteKind::Local { interface },
+                    1 => RouteKind::Blackhole,
+                    _ => RouteKind::Unicast { interface, via: None },
+                };
+                Route { prefix: Address(prefix & !Address::host_mask(family, len)), len, kind, metric: *metric }
+            }).collect();
+            let fib = Fib::new(family, routes.clone());
+            for (at, random, step) in near {
+                let top = Address::host_mask(family, 0);
+                let edge = if routes.is_empty() { random } else {
+                    let route = routes[at.index(routes.len())];
+                    if random & 1 == 0 { route.prefix.0 } else { route.prefix.0 | Address::host_mask(family, route.len) }
+                };
+                let address = Address(edge.wrapping_add_signed(i128::from(step)) & top);
+                prop_assume!(!is_v6 || !address.is_link_local(family));
+                prop_assert_eq!(fib.lookup(address).copied(), model(&routes, family, address));
+            }
         }
     }
 }
