@@ -3,6 +3,8 @@
 //! A packet is tracked when it comes to the router, and the flow it begins is
 //! confirmed when it leaves: what is dropped on the way leaves no entry.
 
+pub mod helper;
+pub mod seqadj;
 pub mod tuple;
 
 pub use tuple::{Direction, Tuple};
