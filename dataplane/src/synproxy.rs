@@ -22,13 +22,15 @@
 //! - SYNs, and the ACKs that answer a cookie, must not begin flows: the rules exempt SYNs (`raw`: `--syn -j CT --notrack`), and
 //!   connection tracking has `tcp_loose` off, so the ACK is `INVALID`. A rule of `filter` in `INPUT` or `FORWARD` sends both to
 //!   [`SynProxy::target`]. The packet ends there, unless the verdict is [`Verdict::Continue`].
-//! - [`Verdict::Answer`] leaves untracked, to where the packet came from. [`Verdict::Open`] is tracked with
-//!   `Template::syn_proxy` set, as a packet of the client: it goes through the tables `nat` as any first packet, and its flow
-//!   gets an [`Extension`] with a [`State`].
-//! - Each packet of a flow with a [`State`] goes to [`SynProxy::established`] when it is translated and confirmed, in front of
-//!   the helpers and the sequence adjustment. It ends there if an [`Established`] other than `Pass` comes back.
-//!   `Established::Opened::to_server` and [`Established::Open`] are sent as packets of the client, tracked (without the template);
-//!   `to_client` leaves as it is, untracked.
+//! - [`Verdict::Answer`] leaves untracked, to where the packet came from. [`Verdict::Open`] is tracked as a packet of the client:
+//!   it goes through the tables `nat` as any first packet, and [`Status::SYN_PROXY`] is set on the flow it begins before that is
+//!   confirmed.
+//! - Packets of such flows come to [`SynProxy::established`] by
+//!   [`Conntrack::extend`](crate::conntrack::Conntrack::extend), when they are translated and confirmed. A packet ends there if an
+//!   [`Established`] other than `Pass` comes back. `Established::Opened::to_server` and [`Established::Open`] are sent as packets
+//!   of the client, tracked; `to_client` leaves as it is, untracked.
+//!
+//! [`Status::SYN_PROXY`]: crate::conntrack::Status::SYN_PROXY
 //!
 //! Any thread may use any method; only counters change.
 
@@ -38,9 +40,8 @@ use std::hash::{BuildHasher, RandomState};
 use wire::{TcpHeader, ip_protocol, tcp, virtio_net};
 
 use crate::clock::Nanos;
-use crate::conntrack::Direction;
-use crate::conntrack::helper::Extension;
-use crate::conntrack::seqadj::{CutHeader, SequenceAdjust, edit_tcp_header, number, set_number};
+use crate::conntrack::seqadj::{CutHeader, edit_tcp_header, number, set_number};
+use crate::conntrack::{Direction, SequenceAdjustment};
 use crate::frame::Frame;
 use crate::router::packet::Packet;
 
@@ -136,8 +137,6 @@ pub struct Stats {
     pub cookie_valid: u64,
     /// ACKs that were repeated before the server answered.
     pub cookie_retrans: u64,
-    /// Flows that were opened again after they had been closed.
-    pub conn_reopened: u64,
 }
 
 #[derive(Default)]
@@ -146,7 +145,6 @@ struct Counters {
     cookie_invalid: AtomicU64,
     cookie_valid: AtomicU64,
     cookie_retrans: AtomicU64,
-    conn_reopened: AtomicU64,
 }
 
 /// The proxy: the key of its cookies, and counters. One a router.
@@ -231,7 +229,6 @@ impl<S: BuildHasher> SynProxy<S> {
             cookie_invalid: c.cookie_invalid.load(Ordering::Relaxed),
             cookie_valid: c.cookie_valid.load(Ordering::Relaxed),
             cookie_retrans: c.cookie_retrans.load(Ordering::Relaxed),
-            conn_reopened: c.conn_reopened.load(Ordering::Relaxed),
         }
     }
 
@@ -308,31 +305,24 @@ impl<S: BuildHasher> SynProxy<S> {
         Ok(Segment::new(packet.family, packet.source, packet.destination, &fields, &options))
     }
 
-    /// A packet of a flow with a [`State`], in the form in which it leaves the router (translated). `is_syn_sent`: whether the flow
-    /// is in the TCP state SYN_SENT now. May change timestamps in the frame, and `extension`: when
-    /// the server has answered, the flow has a sequence adjustment.
+    /// A packet of a flow that the proxy opened, in the form in which it leaves the router (translated). May change timestamps in
+    /// the frame, `state`, and `adjust`, how the server's sequence numbers are adjusted.
     ///
     /// # Errors
     ///
     /// [`Refused`]; the packet is to be dropped.
     pub fn established(
         &self,
+        state: &mut State,
+        adjust: &mut SequenceAdjustment,
         frame: &mut Frame<'_>,
         packet: &Packet,
         direction: Direction,
-        is_syn_sent: bool,
-        extension: &mut Extension,
         now: Nanos,
     ) -> Result<Established, Refused> {
-        let Some(state) = &mut extension.syn_proxy else { return Ok(Established::Pass) };
         let seen = Seen::of(frame, packet)?;
-        let adjust = &mut extension.adjust[Direction::Reply.index()];
         match direction {
-            Direction::Original if seen.has(tcp::SYN) && seen.lacks(tcp::ACK) && is_syn_sent => {
-                if state.is_open {
-                    self.counters.conn_reopened.fetch_add(1, Ordering::Relaxed);
-                }
-                *adjust = SequenceAdjust::default();
+            Direction::Original if !state.is_open && seen.has(tcp::SYN) && seen.lacks(tcp::ACK) => {
                 *state = State {
                     isn: seen.fields.acknowledgment,
                     timestamp: seen.options.timestamps.map_or(0, |(_, echoed)| echoed),
@@ -349,7 +339,7 @@ impl<S: BuildHasher> SynProxy<S> {
                 return Ok(Established::Open(syn));
             }
             Direction::Reply if !state.is_open && seen.has(tcp::SYN | tcp::ACK) && seen.lacks(tcp::RST) => {
-                *adjust = SequenceAdjust::constant(state.isn.wrapping_sub(seen.fields.sequence) as i32);
+                *adjust = SequenceAdjustment::constant(state.isn.wrapping_sub(seen.fields.sequence) as i32);
                 state.is_open = true;
                 if let Some((value, _)) = seen.options.timestamps {
                     state.timestamp_offset = value.wrapping_sub(state.timestamp);
@@ -358,7 +348,7 @@ impl<S: BuildHasher> SynProxy<S> {
             }
             // A refusal counts from 0; the client takes it only at the number it expects.
             Direction::Reply if !state.is_open && seen.has(tcp::RST) => {
-                *adjust = SequenceAdjust::constant(state.isn.wrapping_sub(seen.fields.sequence).wrapping_add(1) as i32);
+                *adjust = SequenceAdjustment::constant(state.isn.wrapping_sub(seen.fields.sequence).wrapping_add(1) as i32);
             }
             _ => {}
         }

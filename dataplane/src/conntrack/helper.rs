@@ -1,51 +1,33 @@
 //! Helpers read the control connection of a protocol and expect the connections it announces
 //! (`nf_conntrack_ftp.c`, `nf_conntrack_tftp.c` and their NAT parts).
 //!
-//! A flow has a helper only where a rule of table `raw` gave it one (`-j CT --helper ftp`). A worker asks [`help`] for each packet
-//! of such a flow after it is confirmed and translated, and before its sequence numbers are adjusted ([`super::seqadj`]).
+//! A flow has a helper only where a rule of table `raw` gave it one (`-j CT --helper ftp`). [`super::extension`] asks [`help`] for each
+//! packet of such a flow after it is confirmed and translated, and before its sequence numbers are adjusted.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use wire::{Ipv4Header, Ipv6Header, checksum, tcp};
 
-use super::seqadj::{CutHeader, SequenceAdjust};
-use super::{ConnId, Direction, FlowRef, Status, Tracking, Tuple};
+use super::seqadj::CutHeader;
+use super::{Direction, ExpectError, Expectation, ExpectedNat, HelperKind, Status, Tracking, Tuple};
 use crate::clock::Nanos;
 use crate::frame::Frame;
-use crate::router::address::{Address, Family};
+use crate::router::address::Family;
 use crate::router::packet::Packet;
 
 pub mod ftp;
 pub mod tftp;
 
-/// A helper, by the name `-j CT --helper` knows it under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum HelperKind {
-    /// `ftp`: RFC 959, RFC 2428, over TCP.
-    Ftp,
-    /// `tftp`: RFC 1350, over UDP.
-    Tftp,
-}
-
 impl HelperKind {
     /// All there are.
     pub const ALL: [HelperKind; 2] = [HelperKind::Ftp, HelperKind::Tftp];
 
-    /// The name in rules and in `conntrack -L`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            HelperKind::Ftp => "ftp",
-            HelperKind::Tftp => "tftp",
-        }
-    }
-
-    /// The helper of a name.
+    /// The helper of a name, as `-j CT --helper` has it.
     pub fn from_name(name: &str) -> Option<HelperKind> {
         HelperKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The protocol of the flows it helps; `-j CT --helper` needs `-p` with it.
+    /// The protocol of the flows it helps; a rule that sets it needs `-p` with this one.
     pub const fn protocol(self) -> u8 {
         match self {
             HelperKind::Ftp => wire::ip_protocol::TCP,
@@ -54,66 +36,11 @@ impl HelperKind {
     }
 }
 
+/// Octets by which a helper makes a packet longer at most.
+const GROWTH_MAX: u32 = 64;
+
 /// How long an expectation waits (`timeout` of `struct nf_conntrack_expect_policy`).
-pub const EXPECTATION_TIMEOUT: Nanos = 300 * 1_000_000_000;
-
-/// A flow that another one announced (`struct nf_conntrack_expect`). The next packet that begins a flow and matches makes it
-/// [`Related`](super::CtState::Related) and uses the expectation up. A master has one at a time; a new one replaces the old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expectation {
-    /// The tuple its first packet has, with any source port: `source_port` is 0.
-    pub tuple: Tuple,
-    /// How long it waits.
-    pub timeout: Nanos,
-    /// How the flow is translated where its master is; `None` where the master is not.
-    pub nat: Option<FollowMaster>,
-}
-
-/// The translation of an expected flow (`nf_nat_follow_master`), decided when the flow begins: its source becomes `source`, its
-/// destination `destination` and `port`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FollowMaster {
-    /// Source address to show.
-    pub source: Address,
-    /// Destination address behind the translation.
-    pub destination: Address,
-    /// Destination port behind the translation.
-    pub port: u16,
-}
-
-/// What a flow has beside its entry if it has a helper, a sequence adjustment or a SYN proxy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extension {
-    /// Sequence adjustment, by [`Direction::index`].
-    pub adjust: [SequenceAdjust; 2],
-    /// What the FTP helper remembers.
-    pub ftp: ftp::Lines,
-    /// The SYN proxy of the flow.
-    pub syn_proxy: Option<crate::synproxy::State>,
-}
-
-/// What [`help`] needs of the table.
-pub trait Expectations {
-    /// Adds an expectation of `master`.
-    ///
-    /// # Errors
-    ///
-    /// [`ExpectError`].
-    fn expect(&self, master: ConnId, expectation: Expectation) -> Result<(), ExpectError>;
-    /// Takes the expectations of `master` back.
-    fn unexpect(&self, master: ConnId);
-    /// Runs `f` on the extension of a flow; `None` when the flow is gone.
-    fn extension<R>(&self, flow: ConnId, f: impl FnOnce(&mut Extension) -> R) -> Option<R>;
-}
-
-/// Why an expectation is not added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExpectError {
-    /// Another flow expects the same.
-    Busy,
-    /// No room, or the master is gone.
-    Full,
-}
+const EXPECTATION_TIMEOUT: Nanos = 300 * 1_000_000_000;
 
 /// Why a packet of a flow with a helper is not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,26 +60,36 @@ impl From<CutHeader> for HelperError {
     }
 }
 
-/// Looks into a packet of a confirmed flow with helper `kind`. May expect a flow and rewrite the packet, which changes its length.
+/// Looks into a packet of a confirmed flow with a helper. May expect a flow, with `expect`, and rewrite the packet, which changes
+/// its length: then returns by how much.
 ///
 /// # Errors
 ///
 /// [`HelperError`]; the packet is to be dropped then.
 pub fn help(
-    table: &impl Expectations,
     kind: HelperKind,
+    lines: &mut ftp::Lines,
     frame: &mut Frame<'_>,
     packet: &mut Packet,
     tracking: &Tracking,
-) -> Result<(), HelperError> {
-    let FlowRef::Known(flow) = tracking.flow else { return Ok(()) };
-    if packet.fragment.is_some() || packet.protocol != kind.protocol() || packet.is_icmp_error() {
-        return Ok(());
+    expect: impl FnMut(&Expectation) -> Result<(), ExpectError>,
+) -> Result<Option<Resized>, HelperError> {
+    if packet.fragment.is_some() || packet.protocol != kind.protocol() {
+        return Ok(None);
     }
     match kind {
-        HelperKind::Ftp => ftp::help(table, flow, frame, packet, tracking),
-        HelperKind::Tftp => tftp::help(table, flow, frame, packet, tracking),
+        HelperKind::Ftp => ftp::help(lines, frame, packet, tracking, expect),
+        HelperKind::Tftp => tftp::help(frame, packet, tracking, expect).map(|()| None),
     }
+}
+
+/// A packet whose payload changed its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resized {
+    /// Its sequence number, as sent.
+    pub sequence: u32,
+    /// Octets by which it grew.
+    pub change: i32,
 }
 
 /// A flow from the other end of the master to whoever sends the packets of `direction`: to `port`, which the other end knows as
@@ -160,20 +97,29 @@ pub fn help(
 fn expectation(tracking: &Tracking, direction: Direction, visible: u16, port: u16) -> Expectation {
     let (this, other) = (tracking.tuple(direction), tracking.tuple(direction.other()));
     let is_translated = tracking.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0));
+    let nat = ExpectedNat { source: this.destination, destination: this.source, destination_port: port };
     Expectation {
         tuple: Tuple { source_port: 0, destination_port: visible, ..*other },
+        any_source: false,
+        any_source_port: true,
+        helper: None,
         timeout: EXPECTATION_TIMEOUT,
-        nat: is_translated.then_some(FollowMaster { source: this.destination, destination: this.source, port }),
+        nat: is_translated.then_some(nat),
     }
+}
+
+/// Whether [`replace_payload`] can make a packet longer by [`GROWTH_MAX`]. Not if it is yet to be segmented: then it is no command.
+fn is_editable(frame: &Frame<'_>, packet: &Packet) -> bool {
+    !frame.offload().is_gso() && packet.len + GROWTH_MAX <= u16::MAX.into()
 }
 
 /// Replaces `remove` octets of TCP payload at `at` in the head by `insert`. Lengths and checksums follow.
 fn replace_payload(frame: &mut Frame<'_>, packet: &mut Packet, at: usize, remove: usize, insert: &[u8]) -> Result<(), HelperError> {
     let change = insert.len() as i32 - remove as i32;
-    let len = packet.len.checked_add_signed(change).and_then(|len| u16::try_from(len).ok()).ok_or(HelperError::NotEditable)?;
-    if frame.offload().is_gso() || !frame.splice(at, remove, insert) {
+    if !is_editable(frame, packet) || !frame.splice(at, remove, insert) {
         return Err(HelperError::NotEditable);
     }
+    let len = packet.len.wrapping_add_signed(change) as u16;
     packet.len = len.into();
     let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
     let l4_len = packet.l4_len();

@@ -1,25 +1,14 @@
 //! Sequence numbers of TCP flows whose payload changes its length on the way (`net/netfilter/nf_conntrack_seqadj.c`).
 //!
 //! A helper that rewrites an address in the payload makes it longer or shorter; from there on everything the sender counts
-//! is off by that much for the receiver. A direction remembers the last change: what lies behind it is moved by `after`,
-//! what lies in front of it (a retransmission) by `before`. More than one change in flight is not told apart, as in Linux.
+//! is off by that much for the receiver. A direction remembers the last change: what lies behind it is moved by `offset_after`,
+//! what lies in front of it (a retransmission) by `offset_before`. More than one change in flight is not told apart, as in Linux.
 
 use wire::{TcpHeader, tcp, tcp_options};
 
-use super::Direction;
+use super::{Direction, SequenceAdjustment};
 use crate::frame::Frame;
 use crate::router::packet::Packet;
-
-/// What is added to the sequence numbers of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SequenceAdjust {
-    /// Sequence number, as sent, of the packet with the last change.
-    correction: u32,
-    /// Octets added up to there.
-    before: i32,
-    /// Octets added behind it.
-    after: i32,
-}
 
 /// Whether `a` lies behind `b` in the circle of sequence numbers.
 #[inline]
@@ -27,44 +16,33 @@ const fn is_after(a: u32, b: u32) -> bool {
     (b.wrapping_sub(a) as i32) < 0
 }
 
-impl SequenceAdjust {
+impl SequenceAdjustment {
     /// Every sequence number is moved by the same amount.
-    pub fn constant(offset: i32) -> SequenceAdjust {
-        SequenceAdjust { correction: 0, before: offset, after: offset }
+    pub const fn constant(offset: i32) -> SequenceAdjustment {
+        SequenceAdjustment { correction_pos: 0, offset_before: offset, offset_after: offset }
     }
 
-    /// Whether anything is moved.
+    /// Whether nothing is moved.
     #[inline]
-    pub fn is_none(&self) -> bool {
-        self.before == 0 && self.after == 0
+    pub const fn is_none(&self) -> bool {
+        self.offset_before == 0 && self.offset_after == 0
     }
 
-    /// The packet that begins at `sequence`, as sent, was made longer by `change` octets. A retransmission of a packet that
-    /// was changed before changes nothing.
+    /// The packet that begins at `sequence`, as sent, was made longer by `change` octets (`nf_ct_seqadj_set`). A
+    /// retransmission of a packet that was changed before changes nothing.
     pub fn record(&mut self, sequence: u32, change: i32) {
-        if change != 0 && (self.before == self.after || is_after(sequence, self.correction)) {
-            self.correction = sequence;
-            self.before = self.after;
-            self.after = self.after.wrapping_add(change);
+        if change != 0 && (self.offset_before == self.offset_after || is_after(sequence, self.correction_pos)) {
+            self.correction_pos = sequence;
+            self.offset_before = self.offset_after;
+            self.offset_after = self.offset_after.wrapping_add(change);
         }
-    }
-
-    /// What is added to a sequence number of the sender.
-    #[inline]
-    pub fn offset(&self, sequence: u32) -> i32 {
-        if is_after(sequence, self.correction) { self.after } else { self.before }
-    }
-
-    /// What is taken from a number that the receiver acknowledges.
-    #[inline]
-    pub fn acknowledged_offset(&self, acknowledgment: u32) -> i32 {
-        if is_after(acknowledgment.wrapping_sub(self.before as u32), self.correction) { self.after } else { self.before }
     }
 
     /// A number that the receiver acknowledges, as the sender counts.
     #[inline]
-    fn original(&self, acknowledgment: u32) -> u32 {
-        acknowledgment.wrapping_sub(self.acknowledged_offset(acknowledgment) as u32)
+    pub fn original(&self, acknowledgment: u32) -> u32 {
+        let before = acknowledgment.wrapping_sub(self.offset_before as u32);
+        if is_after(before, self.correction_pos) { acknowledgment.wrapping_sub(self.offset_after as u32) } else { before }
     }
 }
 
@@ -104,7 +82,7 @@ pub(crate) fn edit_tcp_header(frame: &mut Frame<'_>, packet: &Packet, edit: impl
 /// # Errors
 ///
 /// [`CutHeader`], where Linux drops the packet as well.
-pub fn adjust(frame: &mut Frame<'_>, packet: &Packet, direction: Direction, adjust: &[SequenceAdjust; 2]) -> Result<(), CutHeader> {
+pub fn adjust(frame: &mut Frame<'_>, packet: &Packet, direction: Direction, adjust: &[SequenceAdjustment; 2]) -> Result<(), CutHeader> {
     let (this, other) = (adjust[direction.index()], adjust[direction.other().index()]);
     edit_tcp_header(frame, packet, |header| {
         let sequence = number(header, tcp::SEQUENCE.start);

@@ -9,8 +9,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use arrayvec::ArrayString;
 use wire::TcpHeader;
 
-use super::{ExpectError, Expectations, HelperError, expectation, replace_payload};
-use crate::conntrack::{ConnId, CtState, Direction, Tracking};
+use super::{HelperError, Resized, expectation, is_editable, replace_payload};
+use crate::conntrack::{CtState, Direction, ExpectError, Expectation, Tracking};
 use crate::frame::Frame;
 use crate::router::address::{Address, Family};
 use crate::router::packet::Packet;
@@ -208,76 +208,66 @@ fn write(notation: Notation, family: Family, address: Address, port: u16) -> Arr
 
 /// Looks into a packet of the control connection.
 pub(super) fn help(
-    table: &impl Expectations,
-    flow: ConnId,
+    lines: &mut Lines,
     frame: &mut Frame<'_>,
     packet: &mut Packet,
     tracking: &Tracking,
-) -> Result<(), HelperError> {
+    expect: impl FnMut(&Expectation) -> Result<(), ExpectError>,
+) -> Result<Option<Resized>, HelperError> {
     // Until there were packets in both directions there is nothing to announce.
     if tracking.state != CtState::Established {
-        return Ok(());
+        return Ok(None);
     }
     let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
     let end = l3 + packet.len as usize;
     let head = frame.head();
     let Ok(header) = TcpHeader::new_checked(head.get(l4..).unwrap_or(&[])) else { return Err(HelperError::NotEditable) };
     let (sequence, begin) = (header.sequence(), l4 + header.header_len());
-    let Some(len) = end.checked_sub(begin).filter(|len| *len > 0) else { return Ok(()) };
+    let Some(len) = end.checked_sub(begin).filter(|len| *len > 0) else { return Ok(None) };
     let last = match (end - 1).checked_sub(head.len()) {
         None => Some(head[end - 1]),
         Some(at) => frame.body().part(at, 1).octets().next(),
     };
     let direction = tracking.direction;
-    let next = sequence.wrapping_add(len as u32);
-    let begins = table.extension(flow, |extension| extension.ftp.begins(direction, sequence)).unwrap_or(false);
-    if begins {
+    let mut change = 0;
+    if lines.begins(direction, sequence) {
         // A command that does not lie in the head is longer than any that is one.
         match line(&head[begin.min(head.len())..end.min(head.len())], direction, packet.family) {
             Line::Other => {}
             Line::Malformed => return Err(HelperError::Malformed),
-            Line::Announcement(announcement) => announce(table, flow, frame, packet, tracking, begin, &announcement)?,
+            Line::Announcement(announcement) => change = announce(frame, packet, tracking, begin, &announcement, expect)?,
         }
     }
     if last == Some(b'\n') {
-        table.extension(flow, |extension| extension.ftp.add(direction, next));
+        lines.add(direction, sequence.wrapping_add(len as u32));
     }
-    Ok(())
+    Ok((change != 0).then_some(Resized { sequence, change }))
 }
 
-/// Expects what a line announced, and rewrites it if the master is translated.
+/// Expects what a line announced, and rewrites it if the master is translated. Returns by how much the packet grew.
 fn announce(
-    table: &impl Expectations,
-    flow: ConnId,
     frame: &mut Frame<'_>,
     packet: &mut Packet,
     tracking: &Tracking,
     begin: usize,
     announcement: &Announcement,
-) -> Result<(), HelperError> {
+    mut expect: impl FnMut(&Expectation) -> Result<(), ExpectError>,
+) -> Result<i32, HelperError> {
     let direction = tracking.direction;
     let Announcement { notation, at, len, address, port } = *announcement;
     if address.is_some_and(|address| address != tracking.tuple(direction).source) {
-        return Ok(());
+        return Ok(0);
     }
-    let is_translated = expectation(tracking, direction, port, port).nat.is_some();
-    let expected = (port..=u16::MAX).take(if is_translated { PORTS_TRIED } else { 1 }).find_map(|visible| {
-        match table.expect(flow, expectation(tracking, direction, visible, port)) {
-            Ok(()) => Some(Some(visible)),
-            Err(ExpectError::Busy) => None,
-            Err(ExpectError::Full) => Some(None),
-        }
-    });
-    let visible = expected.flatten().ok_or(HelperError::Full)?;
-    if !is_translated {
-        return Ok(());
+    if expectation(tracking, direction, port, port).nat.is_none() {
+        return expect(&expectation(tracking, direction, port, port)).map(|()| 0).map_err(|_| HelperError::Full);
     }
+    if !is_editable(frame, packet) {
+        return Err(HelperError::NotEditable);
+    }
+    let tried = (port..=u16::MAX).take(PORTS_TRIED).map(|visible| (visible, expect(&expectation(tracking, direction, visible, port))));
+    let (visible, result) = tried.skip_while(|(_, result)| *result == Err(ExpectError::Clash)).next().ok_or(HelperError::Full)?;
+    result.map_err(|_| HelperError::Full)?;
     let text = write(notation, packet.family, tracking.tuple(direction.other()).destination, visible);
-    let sequence = super::super::seqadj::number(frame.head(), usize::from(packet.l4) + wire::tcp::SEQUENCE.start);
-    if let Err(error) = replace_payload(frame, packet, begin + at, len, text.as_bytes()) {
-        table.unexpect(flow);
-        return Err(error);
-    }
-    table.extension(flow, |extension| extension.adjust[direction.index()].record(sequence, text.len() as i32 - len as i32));
-    Ok(())
+    replace_payload(frame, packet, begin + at, len, text.as_bytes())?;
+    Ok(text.len() as i32 - len as i32)
 }

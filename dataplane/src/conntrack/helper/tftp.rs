@@ -1,7 +1,7 @@
 //! The TFTP helper (RFC 1350): the server answers a request from a port of its own choice.
 
-use super::{Expectations, HelperError, expectation};
-use crate::conntrack::{ConnId, Direction, Tracking};
+use super::{HelperError, expectation};
+use crate::conntrack::{Direction, ExpectError, Expectation, Tracking};
 use crate::frame::Frame;
 use crate::router::packet::Packet;
 
@@ -12,11 +12,10 @@ const WRQ: u16 = 2;
 
 /// Expects the server's answer to a request, from any port of it to the port the request came from.
 pub(super) fn help(
-    table: &impl Expectations,
-    flow: ConnId,
     frame: &Frame<'_>,
     packet: &Packet,
     tracking: &Tracking,
+    mut expect: impl FnMut(&Expectation) -> Result<(), ExpectError>,
 ) -> Result<(), HelperError> {
     let payload = usize::from(packet.l4) + wire::udp::HEADER_LEN;
     if packet.l4_len() < wire::udp::HEADER_LEN as u32 + 2 {
@@ -28,5 +27,5 @@ pub(super) fn help(
     }
     // The port the server answers to is that of the request as it sees it, so there is nothing to rewrite and no choice.
     let (visible, port) = (tracking.reply.destination_port, tracking.original.source_port);
-    table.expect(flow, expectation(tracking, Direction::Original, visible, port)).map_err(|_| HelperError::Full)
+    expect(&expectation(tracking, Direction::Original, visible, port)).map_err(|_| HelperError::Full)
 }
