@@ -10,7 +10,10 @@ use crate::router::address::Address;
 use crate::router::packet::Packet;
 use crate::snapshot::PortId;
 
+pub mod extension;
 mod flow;
+pub mod helper;
+pub mod seqadj;
 pub mod settings;
 pub mod tuple;
 
@@ -68,6 +71,8 @@ impl Status {
     pub const HELPER: Status = Status(1 << 13);
     /// Lost the race for its tuple to another flow (`IPS_NAT_CLASH`): known by its answers only, for a second.
     pub const NAT_CLASH: Status = Status(1 << 14);
+    /// The SYN proxy opened it. Ours alone, so far from Linux's bits.
+    pub const SYN_PROXY: Status = Status(1 << 31);
 
     /// Whether all bits of `other` are set.
     #[inline]
@@ -297,13 +302,14 @@ pub trait FlowEnd: Send + Sync {
 /// at a time may write.
 pub struct Conntrack {
     max: usize,
+    extensions: extension::Extensions,
 }
 
 impl Conntrack {
     /// A table for `max` flows (Linux `nf_conntrack_max`), asked by this many workers.
     pub fn new(max: usize, workers: usize) -> Conntrack {
         let _ = workers;
-        Conntrack { max }
+        Conntrack { max, extensions: extension::Extensions::new(max) }
     }
 
     /// Flows it can hold.

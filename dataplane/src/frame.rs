@@ -386,6 +386,21 @@ impl<'a> Frame<'a> {
         self.offload.shifted(i16::from(self.written) * Tag::LEN as i16)
     }
 
+    /// Replaces `remove` octets of the head at `at` by `insert`, moving what is in front of them. `false`, and nothing changed,
+    /// when these octets do not lie in the head or the headroom is too short. Only before tags are written.
+    #[must_use]
+    pub fn splice(&mut self, at: usize, remove: usize, insert: &[u8]) -> bool {
+        debug_assert_eq!(self.written, 0);
+        let start = usize::from(self.start);
+        let to = (start + remove).checked_sub(insert.len()).filter(|to| *to >= TAGS_MAX * Tag::LEN);
+        let Some(to) = to.filter(|_| start + at + remove <= usize::from(self.end)) else { return false };
+        self.slot.0.copy_within(start..start + at, to);
+        self.slot.0[to + at..to + at + insert.len()].copy_from_slice(insert);
+        self.start = to as u16;
+        self.len = self.len + insert.len() as u32 - remove as u32;
+        true
+    }
+
     /// Takes the outermost tag out of the octets into [`Frame::tags`]. `false` when the octets start with no tag, or
     /// there is a metadata tag already (it is the outermost then).
     ///
