@@ -5,7 +5,7 @@
 //! next rule set, and [`IpSet`]s. A worker evaluates a packet with a [`RuleCache`] of its own, without a lock.
 
 use crate::clock::Nanos;
-use crate::conntrack::Tracking;
+use crate::conntrack::{Conntrack, Template, Tracking};
 use crate::events::EventQueue;
 use crate::frame::Frame;
 use crate::nat::{Manip, NatRange};
@@ -24,7 +24,7 @@ pub use matches::{
 };
 pub use set::{Element, IpSet, SetError, SetKind, SetOptions};
 pub use state::{RuleCache, RuleState};
-pub use target::{ConnMark, Ct, Log, RejectWith, SynProxy, Target, TcpMss, TtlEdit};
+pub use target::{ConnMark, Log, RejectWith, SynProxy, Target, TcpMss, TtlEdit};
 
 /// The tables, in the order in which a hook asks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,6 +151,10 @@ pub struct Evaluation<'e, 'f> {
     pub mark: &'e mut u32,
     /// Its flow; `None` before connection tracking.
     pub tracking: Option<&'e mut Tracking>,
+    /// The table of flows.
+    pub conntrack: &'e Conntrack,
+    /// What `CT` tells connection tracking; blank at first.
+    pub template: &'e mut Template,
     /// The router.
     pub router: &'e dyn RouterView,
     /// Octets of a packet on its way out at most, the least of the routes in both directions: `--clamp-mss-to-pmtu`.

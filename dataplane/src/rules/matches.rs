@@ -59,6 +59,8 @@ pub enum Test {
     CtPort(Direction, End, PortRange),
     /// `--ctstatus`: any of the bits.
     CtStatus(Status),
+    /// `--ctexpire`: seconds until the flow is forgotten, least and most.
+    CtExpire(u32, u32),
     /// `--ctdir`.
     CtDirection(Direction),
     /// `-m limit`.

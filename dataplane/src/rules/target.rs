@@ -1,6 +1,7 @@
 //! What rules do with packets: plain data, with names resolved.
 
 use super::build::ChainId;
+use crate::conntrack::Template;
 use crate::nat::NatRange;
 use crate::router::Address;
 
@@ -45,8 +46,8 @@ pub enum Target {
     Ttl(TtlEdit),
     /// `TCPMSS`: of SYNs, never raised; goes on.
     TcpMss(TcpMss),
-    /// `CT`, `NOTRACK`; goes on.
-    Ct(Ct),
+    /// `CT`, `NOTRACK`: what connection tracking is told; only the first one of a packet counts. Goes on.
+    Ct(Template),
     /// `SNAT`.
     Snat(NatRange),
     /// `DNAT`.
@@ -157,15 +158,6 @@ pub enum TcpMss {
     Set(u16),
     /// `--clamp-mss-to-pmtu`: what fits the path MTU without options.
     ClampToPmtu,
-}
-
-/// What `CT` tells connection tracking.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ct {
-    /// `--notrack`.
-    pub notrack: bool,
-    /// `--zone`.
-    pub zone: Option<u16>,
 }
 
 /// Options of `SYNPROXY`: what the server behind it announces.
