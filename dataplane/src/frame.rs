@@ -572,4 +572,24 @@ mod tests {
             }
         }
     }
+
+    /// Octets in the head are replaced by more and by fewer; tags that are popped and written later are where they belong.
+    #[test]
+    fn octets_of_another_length() {
+        let mut slot = HeadSlot::EMPTY;
+        let mut frame = frame(&mut slot, &OCTETS);
+        assert!(frame.pop_tag().unwrap());
+        assert!(frame.splice(14, 2, &[9; 40]));
+        assert_eq!((frame.len(), &frame.head()[..14], &frame.head()[54..]), (56, &[&OCTETS[..12], &[8, 6]].concat()[..], &OCTETS[20..]));
+        assert!(frame.splice(14, 40, &[]) && frame.splice(14, 0, &[1, 2]));
+        assert_eq!(frame.head(), [&OCTETS[..12], &OCTETS[16..]].concat());
+        let tags = *frame.tags();
+        frame.set_wire_tags(&tags);
+        assert_eq!(frame.head(), OCTETS);
+        frame.set_wire_tags(&[]);
+        assert!(!frame.splice(14, 5, &[]), "not in the head");
+        assert!(frame.splice(14, 0, &[7; HEADROOM - 8 + 4]), "all of the headroom but room for tags");
+        assert!(!frame.splice(14, 0, &[7]), "no headroom is left");
+        assert_eq!(frame.len(), 18 + HEADROOM - 4);
+    }
 }

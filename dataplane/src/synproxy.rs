@@ -396,3 +396,6 @@ fn adjust_timestamps(frame: &mut Frame<'_>, packet: &Packet, direction: Directio
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,9 +23,11 @@ struct Extension {
     syn_proxy: synproxy::State,
 }
 
+type Chunk = Box<[Mutex<Extension>]>;
+
 /// The extensions of the flows of a table.
 pub(super) struct Extensions {
-    chunks: Box<[OnceLock<Box<[Mutex<Extension>]>>]>,
+    chunks: Box<[OnceLock<Chunk>]>,
 }
 
 impl Extensions {

@@ -156,3 +156,141 @@ fn replace_payload(frame: &mut Frame<'_>, packet: &mut Packet, at: usize, remove
     frame.head_mut()[field].copy_from_slice(&value.to_be_bytes());
     Ok(())
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::burst::BurstMemory;
+    use crate::conntrack::{CtState, FlowRef};
+    use crate::router::address::Address;
+    use core::net::SocketAddr;
+    use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+    use wire::Offload;
+
+    /// A TCP segment in an Ethernet frame.
+    pub(crate) struct Segment {
+        pub(crate) octets: Vec<u8>,
+    }
+
+    impl Segment {
+        pub(crate) fn new(source: &str, destination: &str, sequence: u32, payload: impl AsRef<[u8]>) -> Segment {
+            let ends = (source.parse().unwrap(), destination.parse().unwrap());
+            let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+            let ip = match ends {
+                (SocketAddr::V4(from), SocketAddr::V4(to)) => ethernet.ipv4(from.ip().octets(), to.ip().octets(), 64),
+                (SocketAddr::V6(from), SocketAddr::V6(to)) => ethernet.ipv6(from.ip().octets(), to.ip().octets(), 64),
+                _ => panic!("two versions of IP"),
+            };
+            let mut octets = Vec::new();
+            let tcp = ip.tcp(ends.0.port(), ends.1.port(), sequence, 1000).ack(77).psh();
+            tcp.write(&mut octets, payload.as_ref()).unwrap();
+            Segment { octets }
+        }
+
+        /// Runs `f` on the frame, and takes over what it made of it.
+        pub(crate) fn with_frame<R>(&mut self, offload: Offload, f: impl FnOnce(&mut Frame<'_>, &mut Packet) -> R) -> R {
+            let family = if self.octets[12] == 0x08 { Family::V4 } else { Family::V6 };
+            let octets = core::mem::take(&mut self.octets);
+            let mut memory = BurstMemory::new();
+            let mut burst = memory.burst();
+            burst.push_borrowed(&octets, offload, None);
+            let frame = &mut burst.frames_mut()[0];
+            let mut packet = Packet::parse(frame, family).unwrap();
+            let result = f(frame, &mut packet);
+            assert_eq!(Packet::parse(frame, family), Some(packet), "the packet is in step with its frame");
+            self.octets = frame.head().iter().copied().chain(frame.body().octets()).collect();
+            assert_eq!(frame.len(), self.octets.len());
+            result
+        }
+
+        /// The payload, after lengths and checksums have been checked by another hand.
+        pub(crate) fn checked_payload(&self) -> Vec<u8> {
+            let sliced = SlicedPacket::from_ethernet(&self.octets).unwrap();
+            let Some(TransportSlice::Tcp(tcp)) = &sliced.transport else { panic!("no TCP") };
+            let (header, payload) = (tcp.to_header(), tcp.payload());
+            let checksum = match sliced.net.unwrap() {
+                etherparse::NetSlice::Ipv4(ip) => {
+                    assert_eq!(ip.header().header_checksum(), ip.header().to_header().calc_header_checksum());
+                    header.calc_checksum_ipv4(&ip.header().to_header(), payload).unwrap()
+                }
+                etherparse::NetSlice::Ipv6(ip) => header.calc_checksum_ipv6(&ip.header().to_header(), payload).unwrap(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(header.checksum, checksum);
+            payload.to_vec()
+        }
+    }
+
+    /// A flow in the state ESTABLISHED from `client` to `server`, whose answers come from `answering` to `visible`.
+    pub(super) fn tracking(direction: Direction, client: &str, server: &str, visible: &str, answering: &str) -> Tracking {
+        let tuple = |from: &str, to: &str| {
+            let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
+            Tuple {
+                source: from.ip().into(),
+                destination: to.ip().into(),
+                source_port: from.port(),
+                destination_port: to.port(),
+                zone: 3,
+                family: from.ip().into(),
+                protocol: 6,
+            }
+        };
+        let mut status = Status(Status::SEEN_REPLY.0 | Status::CONFIRMED.0);
+        if client != visible {
+            status.insert(Status::SRC_NAT);
+        }
+        if server != answering {
+            status.insert(Status::DST_NAT);
+        }
+        Tracking {
+            state: CtState::Established,
+            direction,
+            status,
+            helper: Some(HelperKind::Ftp),
+            original: tuple(client, server),
+            reply: tuple(answering, visible),
+            flow: FlowRef::None,
+            ..Tracking::none(CtState::Established)
+        }
+    }
+
+    #[test]
+    fn names() {
+        for kind in HelperKind::ALL {
+            assert_eq!(HelperKind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(HelperKind::from_name("sip"), None);
+    }
+
+    /// A read and a write request expect an answer from any port of the server; acknowledgments and what is cut do not.
+    #[test]
+    fn tftp() {
+        let mut tracking = tracking(Direction::Original, "192.168.45.2:3000", "10.0.0.2:69", "10.0.0.1:4000", "10.0.0.2:69");
+        for payload in [&[0, 1, b'f', 0][..], &[0, 2, b'f', 0], &[0, 4, 0, 0], &[0, 1], &[0], &[]] {
+            let mut octets = Vec::new();
+            let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64);
+            builder.udp(4000, 69).write(&mut octets, payload).unwrap();
+            tracking.original.protocol = 17;
+            tracking.reply.protocol = 17;
+            let mut expected = Vec::new();
+            let mut segment = Segment { octets };
+            let mut lines = ftp::Lines::default();
+            let result = segment.with_frame(Offload::NONE, |frame, packet| {
+                help(HelperKind::Tftp, &mut lines, frame, packet, &tracking, |expectation| {
+                    expected.push(*expectation);
+                    Ok(())
+                })
+            });
+            assert_eq!(result, Ok(None));
+            assert_eq!(expected.len(), usize::from(matches!(payload, [0, 1 | 2, ..])), "{payload:?}");
+            for expectation in expected {
+                let tuple = expectation.tuple;
+                assert_eq!((tuple.source, tuple.destination), (Address(0x0a00_0002), Address(0x0a00_0001)));
+                assert_eq!((tuple.destination_port, tuple.protocol, tuple.zone), (4000, 17, 3));
+                assert!(expectation.any_source_port && tuple.source_port == 0);
+                let nat = expectation.nat.unwrap();
+                assert_eq!((nat.source, nat.destination, nat.destination_port), (Address(0x0a00_0002), Address(0xc0a8_2d02), 3000));
+            }
+        }
+    }
+}

@@ -110,3 +110,102 @@ pub(crate) fn number(octets: &[u8], at: usize) -> u32 {
 pub(crate) fn set_number(octets: &mut [u8], at: usize, value: u32) {
     octets[at..at + 4].copy_from_slice(&value.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::helper::tests::Segment;
+    use super::*;
+    use crate::conntrack::Direction::{Original, Reply};
+    use proptest::prelude::*;
+    use wire::{Offload, virtio_net};
+
+    #[test]
+    fn in_front_of_the_change_and_behind_it() {
+        let mut adjust = SequenceAdjustment::default();
+        adjust.record(1000, -4);
+        assert_eq!((adjust.offset(1000), adjust.offset(1001), adjust.offset(999)), (0, -4, 0));
+        assert_eq!((adjust.original(1000), adjust.original(1021)), (1000, 1025));
+        adjust.record(1000, -4);
+        assert_eq!(adjust.offset(1025), -4, "a retransmission counts once");
+        adjust.record(2000, 10);
+        assert_eq!((adjust.offset(2000), adjust.offset(2001)), (-4, 6));
+        assert_eq!(adjust.original(2046), 2040);
+    }
+
+    #[test]
+    fn at_the_turn_of_the_numbers() {
+        let mut adjust = SequenceAdjustment::default();
+        adjust.record(u32::MAX - 9, 30);
+        assert_eq!((adjust.offset(u32::MAX - 9), adjust.offset(10)), (0, 30));
+        assert_eq!(adjust.original(40), 10);
+    }
+
+    /// The numbers of both directions and SACK blocks are moved, and the checksum stays right, whole or left to do.
+    #[test]
+    fn a_segment_is_moved() {
+        let adjust = [SequenceAdjustment::constant(100), SequenceAdjustment::constant(-7)];
+        let template = || {
+            let mut segment = Segment { octets: Vec::new() };
+            let builder = etherparse::PacketBuilder::ethernet2([2; 6], [2; 6]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64);
+            let options = [1, 1, 5, 18, 0, 0, 0, 10, 0, 0, 0, 20, 0, 0, 0, 30, 0, 0, 0, 40];
+            let tcp = builder.tcp(1, 2, 5000, 100).ack(9).options_raw(&options).unwrap();
+            tcp.write(&mut segment.octets, b"odd").unwrap();
+            segment
+        };
+        let partial = Offload { flags: virtio_net::FLAG_NEEDS_CSUM, csum_start: 34, csum_offset: 16, ..Offload::NONE };
+        for (offload, direction, sequence, back) in
+            [(Offload::NONE, Original, 5100u32, 7), (Offload::NONE, Reply, 4993, -100i32), (partial, Original, 5100, 7)]
+        {
+            let mut segment = template();
+            if offload != Offload::NONE {
+                segment.octets[50..52]
+                    .copy_from_slice(&wire::checksum::pseudo_ipv4([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 6, 43).fold().to_be_bytes());
+            }
+            segment.with_frame(offload, |frame, packet| {
+                super::adjust(frame, packet, direction, &adjust).unwrap();
+                crate::offload::finish_checksum(frame);
+            });
+            assert_eq!(segment.checked_payload(), b"odd");
+            let found: Vec<u32> = [38, 42, 58, 62, 66, 70].map(|at| number(&segment.octets, at)).to_vec();
+            let expected: Vec<u32> = [9i32, 10, 20, 30, 40].iter().map(|n| (n + back) as u32).collect();
+            assert_eq!(found, [&[sequence][..], &expected].concat());
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_cut() {
+        let mut segment = Segment::new("10.0.0.1:1", "10.0.0.2:2", 1, "");
+        segment.octets[46] = 0xf0;
+        let before = segment.octets.clone();
+        let result = segment.with_frame(Offload::NONE, |frame, packet| super::adjust(frame, packet, Original, &Default::default()));
+        assert_eq!((result, segment.octets), (Err(CutHeader), before));
+    }
+
+    proptest! {
+        /// A stream whose segments change their length on the way, with retransmissions, is whole for the receiver; and what the
+        /// receiver acknowledges is what the sender sent.
+        #[test]
+        fn a_stream_stays_whole(start in any::<u32>(), segments in prop::collection::vec((20u32..100, prop::option::of(-19i32..60), any::<u8>()), 1..40)) {
+            let mut adjust = SequenceAdjustment::default();
+            // Of each segment: sequence and length as sent, sequence and length as received.
+            let mut sent: Vec<(u32, u32, u32, u32)> = Vec::new();
+            let (mut next, mut received, mut oldest) = (start, start, 0);
+            for (i, (len, change, again)) in segments.into_iter().enumerate() {
+                let change = change.unwrap_or(0);
+                let new = len.wrapping_add_signed(change);
+                if change != 0 && adjust.offset(next) != adjust.offset_before {
+                    // Only one change in flight: older segments are acknowledged, and not sent again.
+                    oldest = i;
+                }
+                sent.push((next, len, received, new));
+                adjust.record(next, change);
+                let repeated = &sent[oldest + usize::from(again) % (i + 1 - oldest)];
+                for (sequence, len, arrives, new) in [*sent.last().unwrap(), *repeated] {
+                    prop_assert_eq!(sequence.wrapping_add(adjust.offset(sequence) as u32), arrives);
+                    prop_assert_eq!(adjust.original(arrives.wrapping_add(new)), sequence.wrapping_add(len));
+                }
+                (next, received) = (next.wrapping_add(len), received.wrapping_add(new));
+            }
+        }
+    }
+}

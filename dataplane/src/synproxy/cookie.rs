@@ -31,31 +31,32 @@ impl<S: BuildHasher> Cookies<S> {
         Cookies { hasher }
     }
 
-    /// A number that only we can compute, of the ends of a packet and `salt`.
-    fn hash(&self, packet: &Packet, salt: u64) -> u32 {
+    /// A number that only we can compute, of the ends of a packet, `sequence` and `salt`.
+    fn hash(&self, packet: &Packet, sequence: u32, salt: u64) -> u32 {
         let ports = match packet.upper {
             Upper::Ports { source, destination, .. } => (source, destination),
             _ => (0, 0),
         };
-        self.hasher.hash_one((packet.source, packet.destination, ports, salt)) as u32
+        self.hasher.hash_one((packet.source, packet.destination, ports, sequence, salt)) as u32
     }
 
     /// The cookie for a SYN with `sequence` of a client whose segments have up to `mss` octets.
     pub(super) fn make(&self, packet: &Packet, sequence: u32, mss: u16, now: Nanos) -> u32 {
         let index = segment_sizes(packet.family).iter().rposition(|size| *size <= mss).unwrap_or(0) as u32;
         let period = now / PERIOD;
-        // The first hash hides the time and the second, which depends on it, the rest.
-        let low = self.hash(packet, 1 + period).wrapping_add(index) & LOW;
-        self.hash(packet, 0).wrapping_add(sequence).wrapping_add((period as u32) << 24).wrapping_add(low)
+        // The first hash hides the time, and the second, which depends on it, the rest. The sequence number is hashed, where
+        // Linux adds it: a number next to it would otherwise give another segment size with the same cookie.
+        let low = self.hash(packet, sequence, 1 + period).wrapping_add(index) & LOW;
+        self.hash(packet, sequence, 0).wrapping_add((period as u32) << 24).wrapping_add(low)
     }
 
     /// The segment size in a cookie; `None` if it is none for a SYN with `sequence`, or too old.
     pub(super) fn check(&self, packet: &Packet, sequence: u32, cookie: u32, now: Nanos) -> Option<u16> {
-        let inner = cookie.wrapping_sub(self.hash(packet, 0)).wrapping_sub(sequence);
+        let inner = cookie.wrapping_sub(self.hash(packet, sequence, 0));
         let period = now / PERIOD;
         let age = (period as u32).wrapping_sub(inner >> 24) & 0xff;
         let made = period.checked_sub(age.into()).filter(|_| age < AGE_MAX)?;
-        let index = inner.wrapping_sub(self.hash(packet, 1 + made)) & LOW;
+        let index = inner.wrapping_sub(self.hash(packet, sequence, 1 + made)) & LOW;
         segment_sizes(packet.family).get(index as usize).copied()
     }
 }

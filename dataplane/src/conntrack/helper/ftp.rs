@@ -264,10 +264,314 @@ fn announce(
     if !is_editable(frame, packet) {
         return Err(HelperError::NotEditable);
     }
-    let tried = (port..=u16::MAX).take(PORTS_TRIED).map(|visible| (visible, expect(&expectation(tracking, direction, visible, port))));
-    let (visible, result) = tried.skip_while(|(_, result)| *result == Err(ExpectError::Clash)).next().ok_or(HelperError::Full)?;
+    let mut tried = (port..=u16::MAX).take(PORTS_TRIED).map(|visible| (visible, expect(&expectation(tracking, direction, visible, port))));
+    let (visible, result) = tried.find(|(_, result)| *result != Err(ExpectError::Clash)).ok_or(HelperError::Full)?;
     result.map_err(|_| HelperError::Full)?;
     let text = write(notation, packet.family, tracking.tuple(direction.other()).destination, visible);
     replace_payload(frame, packet, begin + at, len, text.as_bytes())?;
     Ok(text.len() as i32 - len as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Segment, tracking};
+    use super::*;
+    use proptest::prelude::*;
+    use wire::{Offload, virtio_net};
+
+    use Direction::{Original, Reply};
+
+    fn announcement(notation: Notation, at: usize, len: usize, address: Option<&str>, port: u16) -> Line {
+        let address = address.map(|address| address.parse::<IpAddr>().unwrap().into());
+        Line::Announcement(Announcement { notation, at, len, address, port })
+    }
+
+    /// What clients and servers really send (vsftpd, proftpd, IIS, the Linux client), and where the numbers are in it.
+    #[test]
+    fn lines_that_announce() {
+        let v4 = Some("192.168.45.2");
+        let cases = [
+            (Original, Family::V4, "PORT 192,168,45,2,4,1\r\n", announcement(Notation::Numbers, 5, 16, v4, 1025)),
+            (Original, Family::V4, "port 192,168,45,2,255,255\r\n", announcement(Notation::Numbers, 5, 20, v4, 65535)),
+            (Original, Family::V4, "EPRT |1|192.168.45.2|1025|\r\n", announcement(Notation::Extended, 5, 21, v4, 1025)),
+            (Original, Family::V4, "EPRT !1!192.168.45.2!1025!\r\n", announcement(Notation::Extended, 5, 21, v4, 1025)),
+            (Original, Family::V6, "EPRT |2|2001:db8::2|1025|\r\n", announcement(Notation::Extended, 5, 20, Some("2001:db8::2"), 1025)),
+            (Reply, Family::V4, "227 Entering Passive Mode (192,168,45,2,4,1).\r\n", announcement(Notation::Numbers, 27, 16, v4, 1025)),
+            (Reply, Family::V4, "227 Entering Passive Mode. 192,168,45,2,4,1\r\n", announcement(Notation::Numbers, 27, 16, v4, 1025)),
+            (Reply, Family::V4, "227 =192,168,45,2,4,1\r\n", announcement(Notation::Numbers, 5, 16, v4, 1025)),
+            (Reply, Family::V4, "229 Entering Extended Passive Mode (|||1025|)\r\n", announcement(Notation::PortOnly, 36, 8, None, 1025)),
+            (Reply, Family::V6, "229 Extended Passive Mode OK (|||1025|)\r\n", announcement(Notation::PortOnly, 30, 8, None, 1025)),
+        ];
+        for (direction, family, text, expected) in cases {
+            assert_eq!(line(text.as_bytes(), direction, family), expected, "{text:?}");
+        }
+    }
+
+    /// Whatever begins like an announcement and is none.
+    #[test]
+    fn lines_that_are_damaged() {
+        let cases = [
+            (Original, Family::V4, "PO"),
+            (Original, Family::V4, "PORT"),
+            (Original, Family::V4, "PORT 192,168,45,2,4,1"),
+            (Original, Family::V4, "PORT 192,168,45,2,4\r\n"),
+            (Original, Family::V4, "PORT 192,168,45,2,4,256\r\n"),
+            (Original, Family::V4, "PORT 192,168,45,2,4,99999999999\r\n"),
+            (Original, Family::V4, "PORT 192,168,45,2,0,0\r\n"),
+            (Original, Family::V4, "PORT 192,168,45,2,4,1,9\r\n"),
+            (Original, Family::V4, "PORT ,,,,,\r\n"),
+            (Original, Family::V4, "EPRT |2|2001:db8::2|1025|\r\n"),
+            (Original, Family::V6, "EPRT |1|192.168.45.2|1025|\r\n"),
+            (Original, Family::V4, "EPRT |1|192.168.45.2|65536|\r\n"),
+            (Original, Family::V4, "EPRT |1|192.168.45.2|0|\r\n"),
+            (Original, Family::V4, "EPRT |1|192.168.45.2|1025\r\n"),
+            (Original, Family::V4, "EPRT 111192.168.45.2110251\r\n"),
+            (Original, Family::V6, "EPRT |2|2001:db8:::2|1025|\r\n"),
+            (Reply, Family::V4, "227 Entering Passive Mode\r\n"),
+            (Reply, Family::V4, "227 Entering Passive Mode (192,168,45,2,4,"),
+            (Reply, Family::V4, "229 Entering Extended Passive Mode\r\n"),
+            (Reply, Family::V4, "229 Entering Extended Passive Mode (||1025|)\r\n"),
+        ];
+        for (direction, family, text) in cases {
+            assert_eq!(line(text.as_bytes(), direction, family), Line::Malformed, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lines_of_no_interest() {
+        for (direction, text) in [
+            (Original, "USER anonymous\r\n"),
+            (Original, "227 Entering Passive Mode (192,168,45,2,4,1)\r\n"),
+            (Original, " PORT 192,168,45,2,4,1\r\n"),
+            (Original, "P\u{f6}RT\r\n"),
+            (Reply, "PORT 192,168,45,2,4,1\r\n"),
+            (Reply, "226 Transfer complete.\r\n"),
+            (Reply, "227-not yet\r\n"),
+            (Reply, ""),
+        ] {
+            assert_eq!(line(text.as_bytes(), direction, Family::V4), Line::Other, "{text:?}");
+        }
+    }
+
+    /// The client is 192.168.45.2:40000, shown as 10.0.0.1:40000; the server 10.0.0.2:21.
+    fn masqueraded(direction: Direction) -> Tracking {
+        tracking(direction, "192.168.45.2:40000", "10.0.0.2:21", "10.0.0.1:40000", "10.0.0.2:21")
+    }
+
+    fn run(
+        lines: &mut Lines,
+        segment: &mut Segment,
+        tracking: &Tracking,
+        mut expect: impl FnMut(&Expectation) -> Result<(), ExpectError>,
+    ) -> Result<Option<Resized>, HelperError> {
+        segment.with_frame(Offload::NONE, |frame, packet| help(lines, frame, packet, tracking, &mut expect))
+    }
+
+    fn nothing_expected(expectation: &Expectation) -> Result<(), ExpectError> {
+        panic!("{expectation:?}")
+    }
+
+    /// An active transfer behind masquerading, as `ftp` and vsftpd speak: the command is rewritten, and the expected flow goes to
+    /// the client.
+    #[test]
+    fn active_behind_masquerading() {
+        let mut lines = Lines::default();
+        let greeting = "220 (vsFTPd 3.0.5)\r\n";
+        run(&mut lines, &mut Segment::new("10.0.0.2:21", "192.168.45.2:40000", 7000, greeting), &masqueraded(Reply), nothing_expected)
+            .unwrap();
+        let mut at = 500;
+        for command in ["USER ftp\r\n", "PASS x\r\n", "TYPE I\r\n"] {
+            let mut segment = Segment::new("10.0.0.1:40000", "10.0.0.2:21", at, command);
+            assert_eq!(run(&mut lines, &mut segment, &masqueraded(Original), nothing_expected), Ok(None));
+            at += command.len() as u32;
+        }
+        let mut segment = Segment::new("10.0.0.1:40000", "10.0.0.2:21", at, "PORT 192,168,45,2,156,65\r\n");
+        let mut expected = Vec::new();
+        let resized = run(&mut lines, &mut segment, &masqueraded(Original), |expectation| {
+            expected.push(*expectation);
+            Ok(())
+        });
+        assert_eq!(resized, Ok(Some(Resized { sequence: at, change: -4 })));
+        assert_eq!(segment.checked_payload(), b"PORT 10,0,0,1,156,65\r\n");
+        let [expectation] = expected[..] else { panic!("{expected:?}") };
+        let tuple = expectation.tuple;
+        assert_eq!((tuple.source, tuple.source_port), (Address(0x0a00_0002), 0));
+        assert_eq!((tuple.destination, tuple.destination_port), (Address(0x0a00_0001), 40001));
+        assert!(expectation.any_source_port && !expectation.any_source && tuple.protocol == 6);
+        let nat = expectation.nat.unwrap();
+        assert_eq!((nat.source, nat.destination, nat.destination_port), (Address(0x0a00_0002), Address(0xc0a8_2d02), 40001));
+        assert_eq!(expectation.timeout, 300_000_000_000);
+    }
+
+    /// Passive, with the server behind a forwarded port: its answer is rewritten to the outer address, and to another port where
+    /// that one is expected by others.
+    #[test]
+    fn passive_behind_a_forwarded_port() {
+        let tracking = tracking(Reply, "10.9.9.9:40000", "203.0.113.200:21", "10.9.9.9:40000", "192.168.45.2:21");
+        let mut lines = Lines::default();
+        lines.add(Reply, 900);
+        let answer = "227 Entering Passive Mode (192,168,45,2,156,65).\r\n";
+        let mut segment = Segment::new("203.0.113.200:21", "10.9.9.9:40000", 900, answer);
+        let resized = run(&mut lines, &mut segment, &tracking, |expectation| match expectation.tuple.destination_port {
+            40001 | 40002 => Err(ExpectError::Clash),
+            port => {
+                assert_eq!((port, expectation.tuple.destination), (40003, Address(0xcb00_71c8)));
+                assert_eq!(expectation.tuple.source, Address(0x0a09_0909));
+                let nat = expectation.nat.unwrap();
+                assert_eq!((nat.source, nat.destination, nat.destination_port), (Address(0x0a09_0909), Address(0xc0a8_2d02), 40001));
+                Ok(())
+            }
+        });
+        assert_eq!(resized, Ok(Some(Resized { sequence: 900, change: 1 })));
+        assert_eq!(segment.checked_payload(), b"227 Entering Passive Mode (203,0,113,200,156,67).\r\n");
+    }
+
+    #[test]
+    fn the_extended_commands_of_ipv6() {
+        let client = "[fd00::2]:40000";
+        for (direction, text, expected) in [
+            (Original, "EPRT |2|fd00::2|1025|\r\n", "EPRT |2|2001:db8:1:2:3:4:5:6|1025|\r\n"),
+            (Reply, "229 Entering Extended Passive Mode (|||1025|)\r\n", "229 Entering Extended Passive Mode (|||1025|)\r\n"),
+        ] {
+            let tracking = tracking(direction, client, "[2001:db8::21]:21", "[2001:db8:1:2:3:4:5:6]:40000", "[2001:db8::21]:21");
+            let mut lines = Lines::default();
+            lines.add(direction, 1);
+            let mut segment = Segment::new("[2001:db8::1]:1", "[2001:db8::2]:2", 1, text);
+            run(&mut lines, &mut segment, &tracking, |_| Ok(())).unwrap();
+            assert_eq!(str::from_utf8(&segment.checked_payload()), Ok(expected));
+        }
+    }
+
+    /// Without translation flows are expected and nothing is rewritten.
+    #[test]
+    fn without_translation() {
+        let tracking = tracking(Original, "192.168.45.2:40000", "10.0.0.2:21", "192.168.45.2:40000", "10.0.0.2:21");
+        let mut lines = Lines::default();
+        lines.add(Original, 1);
+        let mut segment = Segment::new("192.168.45.2:40000", "10.0.0.2:21", 1, "PORT 192,168,45,2,156,65\r\n");
+        let before = segment.octets.clone();
+        let mut expected = 0;
+        let resized = run(&mut lines, &mut segment, &tracking, |expectation| {
+            expected += 1;
+            assert_eq!((expectation.nat, expectation.tuple.destination_port), (None, 40001));
+            Ok(())
+        });
+        assert_eq!((resized, expected), (Ok(None), 1));
+        assert_eq!(segment.octets, before);
+    }
+
+    /// A client cannot open a way to another host, or from the middle of a line, or before the server has spoken.
+    #[test]
+    fn what_opens_nothing() {
+        let command = "PORT 192,168,45,3,156,65\r\n";
+        let mut lines = Lines::default();
+        lines.add(Original, 1);
+        let mut segment = Segment::new("10.0.0.1:40000", "10.0.0.2:21", 1, command);
+        assert_eq!(run(&mut lines, &mut segment, &masqueraded(Original), nothing_expected), Ok(None), "another host");
+        let own = "PORT 192,168,45,2,156,65\r\n";
+        let mut segment = Segment::new("10.0.0.1:40000", "10.0.0.2:21", 2, own);
+        assert_eq!(run(&mut lines, &mut segment, &masqueraded(Original), nothing_expected), Ok(None), "not where a line begins");
+        let new = Tracking { state: CtState::New, ..masqueraded(Original) };
+        let mut segment = Segment::new("10.0.0.1:40000", "10.0.0.2:21", 1, own);
+        assert_eq!(run(&mut lines, &mut segment, &new, nothing_expected), Ok(None), "before the server has spoken");
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let mut lines = Lines::default();
+        lines.add(Original, 1);
+        let tracking = masqueraded(Original);
+        let mut segment = Segment::new("10.0.0.1:40000", "10.0.0.2:21", 1, "PORT 192,168,4");
+        assert_eq!(run(&mut lines, &mut segment, &tracking, nothing_expected), Err(HelperError::Malformed));
+        let mut segment = Segment::new("10.0.0.1:40000", "10.0.0.2:21", 1, "PORT 192,168,45,2,156,65\r\n");
+        for error in [ExpectError::Full, ExpectError::NoMaster, ExpectError::Clash] {
+            let mut tries = 0;
+            let result = run(&mut lines, &mut segment, &tracking, |_| {
+                tries += 1;
+                Err(error)
+            });
+            assert_eq!((result, tries), (Err(HelperError::Full), if error == ExpectError::Clash { PORTS_TRIED } else { 1 }));
+        }
+        let gso = Offload {
+            flags: virtio_net::FLAG_NEEDS_CSUM,
+            gso_type: virtio_net::GSO_TCPV4,
+            gso_size: 9,
+            csum_start: 34,
+            csum_offset: 16,
+            hdr_len: 54,
+        };
+        let result = segment.with_frame(gso, |frame, packet| help(&mut lines, frame, packet, &tracking, nothing_expected));
+        assert_eq!(result, Err(HelperError::NotEditable));
+    }
+
+    /// A frame whose checksum the next device finishes keeps the sum of its pseudo header, with the new length.
+    #[test]
+    fn a_checksum_that_is_left_to_do() {
+        let mut lines = Lines::default();
+        lines.add(Original, 1);
+        let mut segment = Segment::new("10.0.0.1:40000", "10.0.0.2:21", 1, "PORT 192,168,45,2,156,65\r\n");
+        let partial = Offload { flags: virtio_net::FLAG_NEEDS_CSUM, csum_start: 34, csum_offset: 16, ..Offload::NONE };
+        segment.with_frame(partial, |frame, packet| {
+            help(&mut lines, frame, packet, &masqueraded(Original), |_| Ok(())).unwrap();
+            crate::offload::finish_checksum(frame);
+        });
+        assert_eq!(segment.checked_payload(), b"PORT 10,0,0,1,156,65\r\n");
+    }
+
+    /// The command stands in front of so much data that most of it lies in the body.
+    #[test]
+    fn a_long_packet() {
+        let mut lines = Lines::default();
+        lines.add(Original, 1);
+        let text = format!("PORT 192,168,45,2,156,65\r\n{}\r\n", "x".repeat(1000));
+        let mut segment = Segment::new("10.0.0.1:40000", "10.0.0.2:21", 1, &text);
+        run(&mut lines, &mut segment, &masqueraded(Original), |_| Ok(())).unwrap();
+        assert_eq!(segment.checked_payload(), text.replace("192,168,45,2", "10,0,0,1").as_bytes());
+        assert!(lines.begins(Original, 1 + text.len() as u32), "the line feed at its end is in the body");
+    }
+
+    proptest! {
+        /// No octets make the helper panic, and what it lets through has right lengths and checksums.
+        #[test]
+        fn hostile_lines(text in "(PORT|port|EPRT|227|229)?[ (]?[|,.:0-9()a-f\r\n]{0,80}", direction in any::<bool>(), data in prop::collection::vec(any::<u8>(), 0..300)) {
+            let direction = if direction { Original } else { Reply };
+            let mut lines = Lines::default();
+            lines.add(direction, 1);
+            for payload in [text.as_bytes(), &data, &[text.as_bytes(), &data].concat()] {
+                let mut segment = Segment::new("192.168.45.2:40000", "10.0.0.2:21", 1, payload);
+                let result = run(&mut lines, &mut segment, &masqueraded(direction), |_| Ok(()));
+                let change = result.ok().flatten().map_or(0, |resized| resized.change);
+                prop_assert_eq!(segment.checked_payload().len() as i32, payload.len() as i32 + change);
+            }
+        }
+
+        /// The lines of a dialogue, cut into segments anywhere: a command is found only where a segment begins with a line, and never
+        /// in the middle of one.
+        #[test]
+        fn commands_are_found_where_lines_begin(cuts in prop::collection::vec(1usize..60, 1..30)) {
+            let dialogue = "USER ftp\r\nPORT 192,168,45,2,4,1\r\nSTOR PORT 192,168,45,2,4,2\r\nPORT 192,168,45,2,4,3\r\nQUIT\r\n";
+            let tracking = tracking(Original, "192.168.45.2:40000", "10.0.0.2:21", "192.168.45.2:40000", "10.0.0.2:21");
+            let mut lines = Lines::default();
+            lines.add(Original, 0);
+            let (mut at, mut known) = (0, true);
+            for cut in cuts {
+                let end = (at + cut).min(dialogue.len());
+                let text = &dialogue[at..end];
+                let is_command = known && text.len() > 4 && text.starts_with("PORT");
+                let is_whole = is_command && text.contains('\r');
+                let is_partial = known && !text.is_empty() && ["PORT", "EPRT"].iter().any(|word| word.starts_with(text) || text.starts_with(word));
+                let mut expected = 0;
+                let mut segment = Segment::new("192.168.45.2:40000", "10.0.0.2:21", at as u32, text);
+                let result = run(&mut lines, &mut segment, &tracking, |_| { expected += 1; Ok(()) });
+                prop_assert_eq!(expected, u32::from(is_whole), "{:?}", text);
+                prop_assert_eq!(result.is_err(), is_partial && !is_whole, "{:?}", text);
+                if result.is_err() {
+                    // It is dropped, and comes again with what follows.
+                    continue;
+                }
+                known = text.ends_with('\n');
+                at = end;
+            }
+        }
+    }
 }
