@@ -1,15 +1,23 @@
 //! Between routers and switches: frames that a router sends enter the switch of the interface, and frames for control go to
 //! its queue.
 
+use arrayvec::ArrayVec;
 use wire::{MacAddr, ethernet};
 
 use super::super::{At, Lane, Lanes, Pipeline, Target};
-use crate::clock::Nanos;
+use super::{Cx, Leaving, Passage, Step};
+use crate::burst::BURST_MAX;
+use crate::clock::{Nanos, tick};
 use crate::drop_reason::DropReason;
 use crate::frame::Frame;
 use crate::offload;
 use crate::punt::PuntKind;
-use crate::snapshot::{Port, PortId, Snapshot};
+use crate::router::icmp::IcmpError;
+use crate::router::neighbour::{NextHop, Resolved};
+use crate::router::packet::Packet;
+use crate::router::waiting::{Ready, Waiting};
+use crate::snapshot::{PortId, Snapshot};
+use crate::worker::WorkerEvent;
 
 /// Frames for control per second that one port may cause, and at once. A /24 that is scanned causes 254 requests.
 const PUNTS_PER_SECOND: u64 = 1000;
@@ -43,25 +51,62 @@ impl PuntLimiter {
 }
 
 impl Pipeline {
-    /// Gives control a frame that came to an interface at port `at`; `origin` is the port where it came from outside.
+    /// Makes room for the ports of a new configuration.
+    pub(in super::super) fn prepare_routing(&mut self, snapshot: &Snapshot) {
+        self.routing.punts.prepare(snapshot.ports.len());
+    }
+
+    /// Gives control a frame that came to the interface at port `at`.
     #[cold]
-    pub(super) fn punt_to_router(&mut self, origin: PortId, at: PortId, port: &Port, frame: &Frame<'_>) {
+    pub(super) fn punt_to_router(&mut self, cx: &Cx<'_>, at: PortId, frame: &Frame<'_>) -> Step {
+        let Some(port) = cx.snapshot.port(at) else { return Step::Counted };
         let counters = &port.counters[self.worker];
-        if !self.routing.punts.admits(origin, self.time) {
+        if !self.routing.punts.admits(cx.origin, self.time) {
             counters.drop(DropReason::PuntRateLimit);
         } else if self.events.punted_by_routers.push(PuntKind::Whole, at, false, None, frame, self.time) {
             counters.punted.add(1);
         } else {
             counters.drop(DropReason::PuntQueueFull);
         }
+        Step::Counted
     }
 
-    /// Lets frames into the switch at the port of an interface. They have their Ethernet header.
-    pub(super) fn enter(&mut self, snapshot: &Snapshot, from: PortId, picks: &[u8], frames: &[Frame<'_>], now: u32) {
+    /// Lets frames into switches: runs of neighbours for the same port at once.
+    pub(super) fn leave(&mut self, cx: &Cx<'_>, leaving: &mut Leaving, frames: &mut [Frame<'_>]) {
+        if leaving.is_empty() {
+            return;
+        }
+        for run in leaving.chunk_by(|a, b| a.0 == b.0) {
+            let picks: ArrayVec<u8, BURST_MAX> = run.iter().map(|(_, frame)| *frame).collect();
+            if let Some(port) = cx.snapshot.port(run[0].0) {
+                let counters = &port.counters[self.worker];
+                counters.rx_packets.add(picks.len() as u64);
+                counters.rx_bytes.add(picks.iter().map(|i| frames[usize::from(*i)].len() as u64).sum());
+            }
+            self.enter_switch(cx, run[0].0, &picks, frames);
+        }
+        leaving.clear();
+        self.flush_elsewhere(cx.snapshot, frames);
+    }
+
+    /// Lets frames of control, which are counted as such, into the switches at the ports of interfaces.
+    #[cold]
+    pub(in super::super) fn send_from_interfaces(&mut self, snapshot: &Snapshot, entering: &[(PortId, u8)], frames: &mut [Frame<'_>]) {
+        let Some((origin, _)) = entering.first().copied() else { return };
+        let cx = Cx { snapshot, origin, tick: tick(self.time), hops: 0 };
+        for (port, frame) in entering {
+            self.enter_switch(&cx, *port, &[*frame], frames);
+        }
+        self.flush_elsewhere(snapshot, frames);
+        self.route_arrivals(&cx, frames);
+        self.send_own(&cx);
+    }
+
+    /// Lets frames with their Ethernet header into the switch at the port of an interface.
+    fn enter_switch(&mut self, cx: &Cx<'_>, from: PortId, picks: &[u8], frames: &[Frame<'_>]) {
+        let Cx { snapshot, tick: now, .. } = *cx;
         let Some(port) = snapshot.port(from) else { return };
         let counters = &port.counters[self.worker];
-        counters.rx_packets.add(picks.len() as u64);
-        counters.rx_bytes.add(picks.iter().map(|i| frames[usize::from(*i)].len() as u64).sum());
         let admitted = snapshot.switch(port.switch).filter(|_| port.state.is_enabled());
         let Some(switch) = admitted else {
             return counters.drop_many(DropReason::IngressDisabled, picks.len() as u64);
@@ -87,6 +132,93 @@ impl Pipeline {
             });
         }
         self.forward(&At { snapshot, from, port, switch, now, hops: 0 }, frames, &mut lanes);
+    }
+
+    /// Keeps a packet until control knows the MAC address of its next hop.
+    #[cold]
+    pub(super) fn hold(&mut self, cx: &Cx<'_>, p: &Passage<'_, '_, '_>, hop: NextHop) -> Step {
+        let Some(waiting) = self.routing.waiting.iter_mut().flatten().next() else { return Step::Drop(DropReason::NeighborQueueFull) };
+        let held = waiting.hold(hop, p.in_interface, p.frame, self.time);
+        if held.ask {
+            self.events.push(WorkerEvent::NeighbourNeeded(hop));
+        }
+        let port = p.router.interface(hop.interface).and_then(|interface| cx.snapshot.port(interface.port));
+        if let Some(port) = port {
+            let counters = &port.counters[self.worker];
+            counters.copies.add(held.discarded.into());
+            counters.drop_many(DropReason::NeighborQueueFull, held.discarded.into());
+        }
+        Step::Taken
+    }
+
+    /// Whether packets wait for neighbours, so that [`Pipeline::send_waiting`] is to be called.
+    #[inline]
+    pub fn has_waiting(&self) -> bool {
+        self.routing.waiting.iter().flatten().any(|waiting| !waiting.is_empty())
+    }
+
+    /// Sends packets whose neighbours have become known, drops those whose neighbours do not answer, and gives up fragments
+    /// whose others do not come.
+    #[cold]
+    pub fn send_waiting(&mut self, snapshot: &Snapshot, tick: u32) {
+        self.give_up_fragments(snapshot, tick);
+        for place in 0..self.routing.waiting.len() {
+            // What is sent may come to a router again and have to wait there: in the other place.
+            let Some(mut waiting) = self.routing.waiting[place].take() else { continue };
+            if !waiting.is_empty() {
+                self.send_resolved(snapshot, tick, &mut waiting);
+            }
+            self.routing.waiting[place] = Some(waiting);
+        }
+    }
+
+    fn send_resolved(&mut self, snapshot: &Snapshot, tick: u32, waiting: &mut Waiting) {
+        let Some(mut memory) = self.routing.memories.pop() else { return };
+        waiting.settle(self.time, |hop| match snapshot.router(hop.router) {
+            Some(router) => router.neighbours.view().resolve(hop.interface, hop.family, hop.address),
+            None => Resolved::Failed,
+        });
+        loop {
+            let mut ready: ArrayVec<Ready, BURST_MAX> = ArrayVec::new_const();
+            let mut burst = memory.burst();
+            waiting.take(&mut burst, &mut ready);
+            for (i, ready) in (0..).zip(&ready) {
+                self.send_ready(snapshot, tick, i, ready, burst.frames_mut());
+            }
+            let done = burst.is_empty();
+            drop(burst);
+            waiting.release();
+            if done {
+                break;
+            }
+        }
+        self.routing.memories.push(memory);
+    }
+
+    /// A packet that waited, whose neighbour is known or does not answer.
+    fn send_ready(&mut self, snapshot: &Snapshot, tick: u32, i: u8, ready: &Ready, frames: &mut [Frame<'_>]) {
+        let frame = &mut frames[usize::from(i)];
+        let router = snapshot.router(ready.hop.router);
+        let Some((router, interface)) = router.and_then(|router| Some((router, router.interface(ready.hop.interface)?))) else { return };
+        let Some(packet) = Packet::parse(frame, ready.hop.family) else { return };
+        let (cx, at) = (Cx { snapshot, origin: interface.port, tick, hops: 0 }, interface.port);
+        let mut p = Passage::own(router, at, frame, packet, None);
+        let step = match ready.resolved {
+            Resolved::Mac(mac) => {
+                p.frame.head_mut()[ethernet::DESTINATION].copy_from_slice(&mac.0);
+                match p.cut(interface.mtu) {
+                    Some(cut) => Step::Cut(at, packet, cut),
+                    None => Step::Leave(at),
+                }
+            }
+            Resolved::Unknown | Resolved::Failed => {
+                p.in_interface = ready.from;
+                self.send_error(&cx, &p, IcmpError::host_unreachable(ready.hop.family));
+                Step::Drop(DropReason::NeighborFailed)
+            }
+        };
+        self.settle_own(&cx, step, at, i, frames);
+        self.send_own(&cx);
     }
 }
 
