@@ -338,11 +338,7 @@ fn quote(into: &mut [u8], frame: &Frame<'_>, packet: &Packet) -> usize {
     let len = (packet.len as usize).min(into.len()).min(head.len() + frame.body().len());
     let in_head = head.len().min(len);
     into[..in_head].copy_from_slice(&head[..in_head]);
-    let mut at = in_head;
-    for piece in frame.body().part(0, len - in_head).pieces() {
-        piece.copy_to(&mut into[at..at + piece.len()]);
-        at += piece.len();
-    }
+    frame.body().part(0, len - in_head).copy_to(&mut into[in_head..len]);
     len
 }
 
