@@ -195,3 +195,70 @@ pub fn group_mac(family: Family, address: Address) -> Option<MacAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn neighbour(interface: u8, family: Family, address: u128, mac: Option<u8>) -> Neighbour {
+        let mac = mac.map(|mac| MacAddr([2, 0, 0, 0, 0, mac]));
+        Neighbour { interface: InterfaceId(interface), family, address: Address(address), mac }
+    }
+
+    #[test]
+    fn what_was_published_is_found_and_nothing_else() {
+        let table = Neighbours::new();
+        assert_eq!(table.view().resolve(InterfaceId(1), Family::V4, Address(1)), Resolved::Unknown);
+        for seed in [0, 1, 0x9e37_79b9_7f4a_7c15] {
+            // Addresses that differ in one half only, so that a poor hash shows.
+            let entries: Vec<Neighbour> = (0..1000u128)
+                .map(|i| neighbour((i % 3) as u8, Family::V6, i % 2 * (i << 64) + i, (i % 5 != 0).then_some(i as u8)))
+                .collect();
+            table.publish(&entries, seed);
+            let view = table.view();
+            for entry in &entries {
+                let expected = entry.mac.map_or(Resolved::Failed, Resolved::Mac);
+                assert_eq!(view.resolve(entry.interface, entry.family, entry.address), expected);
+                assert_eq!(view.resolve(InterfaceId(4), entry.family, entry.address), Resolved::Unknown);
+                assert_eq!(view.resolve(entry.interface, Family::V4, entry.address), Resolved::Unknown);
+            }
+        }
+    }
+
+    #[test]
+    fn groups_need_no_table() {
+        let table = Neighbours::new();
+        let mac = |family, address| match table.view().resolve(InterfaceId(0), family, Address(address)) {
+            Resolved::Mac(mac) => mac.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(mac(Family::V4, 0xe081_0203), "01:00:5e:01:02:03", "RFC 1112 section 6.4");
+        assert_eq!(mac(Family::V4, 0xffff_ffff), "ff:ff:ff:ff:ff:ff");
+        assert_eq!(mac(Family::V6, 0xff02_0000_0000_0000_0000_0001_ff12_3456), "33:33:ff:12:34:56", "RFC 2464 section 7");
+    }
+
+    #[test]
+    fn use_is_seen_once_also_in_a_table_that_was_replaced() {
+        let table = Neighbours::new();
+        let entries = [neighbour(0, Family::V4, 1, Some(1)), neighbour(0, Family::V4, 2, Some(2))];
+        drop(table.publish(&entries, 3));
+        let used = || {
+            let mut used = Vec::new();
+            table.take_used(|entry| used.push(entry.address.0));
+            used
+        };
+        let look = |address| table.view().resolve(InterfaceId(0), Family::V4, Address(address));
+        look(2);
+        look(2);
+        assert_eq!((used(), used()), (vec![2], vec![]));
+        let held = table.view();
+        held.resolve(InterfaceId(0), Family::V4, Address(1));
+        let former = table.publish(&entries, 4);
+        assert!(former.is_held());
+        drop(held);
+        assert!(!former.is_held());
+        let mut of_former = Vec::new();
+        former.take_used(|entry| of_former.push(entry.address.0));
+        assert_eq!((of_former, used()), (vec![1], vec![]));
+    }
+}
