@@ -128,6 +128,8 @@ pub struct Router {
     pub rules_v4: Option<Arc<RuleSet>>,
     /// Its rules for IPv6 packets (`ip6tables`).
     pub rules_v6: Option<Arc<RuleSet>>,
+    /// Time to live and hop limit of what it sends itself (Linux `ip_default_ttl`).
+    pub default_ttl: u8,
     /// How it tracks connections.
     pub conntrack: conntrack::Settings,
     /// How it translates addresses.
@@ -158,6 +160,7 @@ impl Router {
             fib_v6: Fib::new(Family::V6, Vec::new()),
             rules_v4: None,
             rules_v6: None,
+            default_ttl: 64,
             conntrack: conntrack::Settings::default(),
             nat: nat::Settings::default(),
             reassembly: reassembly::Settings::default(),

@@ -30,7 +30,7 @@ impl Pipeline {
                 }
                 let source = if to_group { p.source_towards(packet.source) } else { Some(packet.destination) };
                 let Some(source) = source else { return Ok(Step::Taken) };
-                icmp::echo_reply(p.frame, &mut p.packet, source);
+                icmp::echo_reply(p.frame, &mut p.packet, source, p.router.default_ttl);
                 let scope = p.in_interface.take();
                 (p.out_interface, p.mark, p.tracking) = (None, 0, Tracking::none(CtState::Invalid));
                 return self.originate(cx, p, scope);
@@ -74,7 +74,7 @@ impl Pipeline {
             (own.router, own.family, own.scope, own.at) = (p.router.id, family, p.in_interface, p.at);
             own.kind = OwnKind::Answer(answering(&p.tracking));
             let into: &mut [u8; ERROR_MAX] = own.octets[ethernet::HEADER_LEN..].first_chunk_mut()?;
-            Some(icmp::error(into, p.frame, packet, source, error))
+            Some(icmp::error(into, p.frame, packet, source, error, p.router.default_ttl))
         });
     }
 
@@ -83,7 +83,7 @@ impl Pipeline {
         self.routing.own.add(|own| {
             (own.router, own.family, own.scope, own.at) = (p.router.id, p.packet.family, p.in_interface, p.at);
             own.kind = OwnKind::Answer(answering(&p.tracking));
-            icmp::tcp_reset(own.octets[ethernet::HEADER_LEN..].first_chunk_mut()?, p.frame, &p.packet)
+            icmp::tcp_reset(own.octets[ethernet::HEADER_LEN..].first_chunk_mut()?, p.frame, &p.packet, p.router.default_ttl)
         });
     }
 }

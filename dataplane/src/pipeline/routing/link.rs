@@ -186,8 +186,6 @@ impl Pipeline {
                 self.send_ready(snapshot, tick, i, ready, burst.frames_mut());
             }
             let done = burst.is_empty();
-            drop(burst);
-            waiting.release();
             if done {
                 break;
             }
