@@ -55,8 +55,8 @@ fn a_long_payload_passes_untouched() {
 fn stations_of_one_network_reach_each_other_without_the_router() {
     let mut lab = RouterLab::new();
     let packet = ipv4("192.168.1.1", "192.168.1.2", 17, &udp(1, 2, b"x"));
-    lab.lab.send(1, &ethernet(station(LAN, 2), station(LAN, 9), &packet));
-    assert_eq!(lab.got(LAN), [ethernet(station(LAN, 2), station(LAN, 9), &packet)[14..].to_vec()]);
+    lab.lab.send(1, &ethernet(station(LAN, 2), station(LAN, 10), &packet));
+    assert_eq!(lab.got(LAN), [ethernet(station(LAN, 2), station(LAN, 10), &packet)[14..].to_vec()]);
     assert_eq!((lab.lab.counters(LAN_PORT).tx_packets.get(), lab.drops().len()), (0, 0));
 }
 

@@ -10,8 +10,10 @@ use dataplane::nat::NatState;
 use dataplane::router::fib::{Fib, Route, RouteKind};
 use dataplane::router::neighbour::Neighbour;
 use dataplane::router::{Address, Family, Interface, InterfaceAddress, InterfaceId, InterfaceOf, Router, RouterId, RpFilter};
+use dataplane::rules::{Chain, ChainKind, Hook, Match, Policy, Rule, RuleSet, RuleState, Table, Target};
 use dataplane::snapshot::{Port, PortId, SwitchId};
 use std::net::IpAddr;
+use wire::checksum::{self, Sum};
 use wire::{Ipv4Header, MacAddr, VlanId};
 
 use super::{Lab, mac};
@@ -125,6 +127,11 @@ impl RouterLab {
         self.router().neighbours.publish(&neighbours, 1);
     }
 
+    /// Gives the router these IPv4 rules.
+    pub fn rules(&mut self, chains: &[Chain]) {
+        self.router().rules_v4 = Some(Arc::new(RuleSet::build(Family::V4, chains).unwrap()));
+    }
+
     /// A packet from a station of the LAN to the router's MAC address.
     pub fn from_lan(&mut self, packet: &[u8]) {
         self.lab.send(0, &ethernet(LAN_MAC, station(LAN, 1), packet));
@@ -207,4 +214,38 @@ pub fn echo(identifier: u16) -> Vec<u8> {
     let sum = wire::checksum::Sum::of(&octets).checksum();
     octets[2..4].copy_from_slice(&sum.to_be_bytes());
     octets
+}
+
+/// Rules of the router: chains in the order of their numbers.
+pub fn base(table: Table, hook: Hook, rules: Vec<Rule>) -> Chain {
+    let kind = ChainKind::Base { hook, policy: Policy::Accept, state: Arc::new(RuleState::new(1)) };
+    Chain { table, name: hook.name().into(), kind, rules }
+}
+
+/// A rule.
+pub fn rule(matches: Vec<Match>, target: Target) -> Rule {
+    Rule { matches, target, state: Arc::new(RuleState::new(1)) }
+}
+
+/// Whether the checksums of an IPv4 packet with TCP, UDP or ICMP are right.
+pub fn checksums_are_right(packet: &[u8]) -> bool {
+    let header = Ipv4Header::new_checked(packet).unwrap();
+    let payload = &packet[20..];
+    let whole = match header.protocol() {
+        1 => Sum::ZERO,
+        17 if payload[6..8] == [0, 0] => return header.verify_checksum(),
+        protocol => checksum::pseudo_ipv4(header.source(), header.destination(), protocol, payload.len() as u16),
+    };
+    header.verify_checksum() && whole.add(payload).fold() == 0xffff
+}
+
+/// A TCP segment with its checksum, for an IPv4 packet between these addresses.
+pub fn tcp(from: (&str, u16), to: (&str, u16), flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> Vec<u8> {
+    let mut segment = [&from.1.to_be_bytes()[..], &to.1.to_be_bytes(), &sequence.to_be_bytes(), &acknowledgment.to_be_bytes()].concat();
+    segment.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend(payload);
+    let pseudo = checksum::pseudo_ipv4(from.0.parse().unwrap(), to.0.parse().unwrap(), 6, segment.len() as u16);
+    let sum = pseudo.add(&segment).checksum();
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    ipv4(from.0, to.0, 6, &segment)
 }
