@@ -23,6 +23,7 @@ use crate::events::EventQueue;
 use crate::fdb::Learned;
 use crate::pipeline::Pipeline;
 use crate::punt::{InjectError, InjectQueue, Injected, Punted};
+use crate::rules::LogRecord;
 use crate::snapshot::{PortId, Snapshot, SwitchId};
 
 /// How a worker waits for frames.
@@ -158,6 +159,11 @@ impl WorkerHandle {
     /// Takes the oldest event. Events of the address table come only while [`WorkerHandle::watch_fdb`] is on.
     pub fn next_event(&self) -> Option<WorkerEvent> {
         self.shared.events.pop()
+    }
+
+    /// Takes the oldest packet that a rule logged.
+    pub fn next_logged(&self) -> Option<LogRecord> {
+        self.shared.events.logged.pop()
     }
 
     /// Events that did not fit the queue.
