@@ -21,7 +21,7 @@ pub(super) fn ipv4(protocol: u8, source: [u8; 4], destination: [u8; 4], payload:
 }
 
 pub(super) fn ipv6(protocol: u8, source: u128, destination: u128, payload: &[u8]) -> Vec<u8> {
-    let mut octets = vec![0x60, 0, 0, 0, 0, 0, protocol, 64];
+    let mut octets = [0x60, 0, 0, 0, 0, 0, protocol, 64];
     octets[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
     [&octets[..], &source.to_be_bytes(), &destination.to_be_bytes(), payload].concat()
 }
