@@ -277,6 +277,6 @@ pub struct FlowEvent {
 pub struct MonitorFlowsReply {
     /// What happened.
     pub events: Vec<FlowEvent>,
-    /// Events that were left out in front of these, because the client was too slow or the daemon too busy.
+    /// Events that were left out behind these, because the client was too slow or the daemon too busy.
     pub lost: u64,
 }
