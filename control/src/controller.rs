@@ -3,11 +3,12 @@
 //! [`Controller`] lives on the control thread and is driven by [`crate::server`]: requests, events of devices and workers,
 //! and time, which is always an argument. It owns the configuration, the compiled switch and the state of each link.
 //! [`Controller::transact`] (in [`transaction`]) is the only way the configuration changes. [`links`] follows devices that
-//! come and go, `bonds` runs bonds, [`report`] and [`bond_report`] answer questions, [`upkeep`] is what happens with time.
+//! come and go, `bonds` runs bonds, [`flows`] looks at tracked connections, [`report`] and [`bond_report`] answer questions, [`upkeep`] is what happens with time.
 
 pub mod addresses;
 pub mod bond_report;
 mod bonds;
+pub mod flows;
 pub mod links;
 pub mod report;
 pub mod transaction;
@@ -53,6 +54,7 @@ pub struct Controller {
     notes: BTreeMap<&'static str, String>,
     fatal: Option<String>,
     sweep: upkeep::Sweep,
+    walk: flows::Walk,
     next_second: Nanos,
     /// Counts of worker events lost that were reported already.
     worker_events_lost: u64,
@@ -127,6 +129,7 @@ impl Controller {
             notes: BTreeMap::new(),
             fatal: None,
             sweep: upkeep::Sweep::default(),
+            walk: flows::Walk::default(),
             next_second: now,
             worker_events_lost: 0,
         };

@@ -3,14 +3,16 @@
 use dataplane::clock::Nanos;
 use proto::api::{self, Changed, Filter, INTERFACE, METHODS, error};
 use proto::bond_status::ExplainBond;
+use proto::conntrack;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use varlink::Request;
 
+use super::list::List;
 use crate::config::{self, edit};
+use crate::conntrack::Matcher;
 use crate::controller::Controller;
-use crate::controller::report::FdbCursor;
 use crate::controller::transaction::Strictness;
 
 /// The description of `io.vswitch`, as `GetInterfaceDescription` returns it.
@@ -39,10 +41,12 @@ error ExpectedMore ()
 pub enum Answer {
     /// One reply.
     Reply(Value),
-    /// Entries of address tables, as the client takes them.
-    Fdb(FdbCursor),
+    /// A long list, as the client takes it.
+    List(List),
     /// Events, as they happen.
     Monitor,
+    /// Events of tracked connections, as they happen.
+    MonitorFlows(Matcher),
     /// An error: full name and parameters.
     Error(String, Value),
 }
@@ -132,7 +136,7 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
         "GetStatus" => reply(api::GetStatusReply { status: controller.status(now) }),
         "ListSwitches" => reply(api::ListSwitchesReply { switches: controller.switches() }),
         "ListPorts" => reply(api::ListPortsReply { ports: controller.ports(&checked(controller, parameters)?) }),
-        "ListFdb" => Ok(Answer::Fdb(controller.list_fdb(filter(parameters)?)?)),
+        "ListFdb" => Ok(Answer::List(List::Fdb(controller.list_fdb(filter(parameters)?)?))),
         "ListVlans" => reply(api::ListVlansReply { vlans: controller.vlans(&checked(controller, parameters)?) }),
         "ListBonds" => reply(api::ListBondsReply { bonds: controller.bond_infos(&checked(controller, parameters)?, now) }),
         "ExplainBond" => {
@@ -141,6 +145,17 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
         }
         "ListDrops" => reply(api::ListDropsReply { drops: controller.drops(&checked(controller, parameters)?) }),
         "ListWorkers" => reply(api::ListWorkersReply { workers: controller.worker_infos() }),
+        "GetConntrack" => reply(controller.conntrack_info()),
+        "ListFlows" => Ok(Answer::List(List::Flows(controller.flows(&read(parameters)?, false)?))),
+        "ListExpectations" => reply(conntrack::ListExpectationsReply { expectations: controller.expectations(&read(parameters)?, now)? }),
+        "MonitorFlows" if more => {
+            let request: conntrack::Flows = read(parameters)?;
+            Ok(Answer::MonitorFlows(controller.flow_listener(&request.filter)?))
+        }
+        "MonitorFlows" => Err(Failure::ExpectedMore),
+        // Without `more` it could not say what it deleted.
+        "DelFlows" if !more => Err(Failure::ExpectedMore),
+        "DelFlows" => Ok(Answer::List(List::Flows(controller.flows(&read(parameters)?, true)?))),
         "Export" => reply(api::ExportReply { text: config::to_toml(controller.config()) }),
         "Monitor" if more => Ok(Answer::Monitor),
         "Monitor" => Err(Failure::ExpectedMore),
