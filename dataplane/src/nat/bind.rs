@@ -114,7 +114,7 @@ impl NatState {
     /// Binds the destination of a flow that begins outside to the endpoint inside whose mapping it is sent to, if the sender may
     /// send to it. To be asked at PREROUTING when no rule translated the destination. ICMP queries never begin outside.
     pub fn inbound(&self, conntrack: &Conntrack, at: &At<'_>, tracking: &mut Tracking, settings: &Settings) -> Inbound {
-        let others = Others { conntrack, tracking, now: at.now };
+        let others = Others { conntrack, tracking, at };
         let (inbound, tuple) = self.decide_inbound(&others, at.now, tracking, settings);
         if inbound == Inbound::Translated {
             set(tracking, Manip::Destination, tuple);

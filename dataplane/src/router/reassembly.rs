@@ -115,7 +115,5 @@ impl Reassembler {
     }
 
     /// Gives up packets whose time is over. Cheap when there are none.
-    pub fn expire(&mut self, now: Nanos, lost: impl FnMut(Lost<'_>)) {
-        
-    }
+    pub fn expire(&mut self, now: Nanos, lost: impl FnMut(Lost<'_>)) {}
 }

@@ -123,7 +123,7 @@ impl Pipeline {
             _ => None,
         };
         if range.is_none() && hook == Hook::Prerouting {
-            match state.inbound(&at, &mut p.tracking, &router.nat) {
+            match state.inbound(&router.state.connections, &at, &mut p.tracking, &router.nat) {
                 Inbound::Translated => return Ok(()),
                 Inbound::Filtered => return Err(Step::Drop(DropReason::NatFiltered)),
                 Inbound::Unmapped => {}
