@@ -12,7 +12,7 @@ use dataplane::nat::{Filtering, NatState};
 use dataplane::router::fib::RouteKind;
 use dataplane::router::neighbour::Neighbour;
 use dataplane::router::{RouterState, RpFilter};
-use dataplane::rules::{Hook, RejectWith, SynProxy, Table, Target};
+use dataplane::rules::{Hook, Match, RejectWith, SynProxy, Table, Target, Test};
 use dataplane::snapshot::PortId;
 use lab::router::{LAN, LAN_MAC, LAN_PORT, RouterLab, WAN, WAN_PORT, base, ethernet, ip, ipv4, ipv6, rule, seal, station, tcp, udp};
 use lab::{ROUTER_REASONS, frame};
@@ -43,9 +43,17 @@ fn with_connections(lab: &mut RouterLab, max: usize) {
     lab.publish();
 }
 
+fn tcp_only() -> Match {
+    Match { invert: false, test: Test::Protocol(6) }
+}
+
 fn snat_to_one_port(lab: &mut RouterLab) {
     let range = NatRange { ports: Some((1000, 1000)), ..NatRange::address(ip("203.0.113.254")) };
-    lab.rules(&[base(Table::Nat, Hook::Postrouting, vec![rule(vec![], Target::Snat(range))])]);
+    lab.rules(&[base(
+        Table::Nat,
+        Hook::Postrouting,
+        vec![rule(vec![Match { invert: false, test: Test::Protocol(17) }], Target::Snat(range))],
+    )]);
 }
 
 fn provoke(reason: DropReason, lab: &mut RouterLab) {
@@ -148,15 +156,16 @@ fn provoke(reason: DropReason, lab: &mut RouterLab) {
         }
         DropReason::HelperFailed => {
             let ct = Target::Ct(Template { helper: Some(HelperKind::Ftp), ..Template::default() });
-            lab.rules(&[base(Table::Raw, Hook::Prerouting, vec![rule(vec![], ct)])]);
+            lab.rules(&[base(Table::Raw, Hook::Prerouting, vec![rule(vec![tcp_only()], ct)])]);
             let (guest, server) = (("192.168.1.1", 1), ("203.0.113.2", 21));
             lab.from_lan(&tcp(guest, server, SYN, 1, 0, b""));
             lab.from_wan(&tcp(server, guest, SYN_ACK, 1, 2, b""));
             lab.from_lan(&tcp(guest, server, ACK, 2, 2, b""));
-            lab.from_lan(&tcp(guest, server, ACK, 2, 2, b"PORT 192,168,1"));
+            lab.from_lan(&tcp(guest, server, ACK, 2, 2, b"USER x\r\n"));
+            lab.from_lan(&tcp(guest, server, ACK, 10, 2, b"PORT 192,168,1"));
         }
         DropReason::SynProxyRefused => {
-            lab.rules(&[base(Table::Filter, Hook::Forward, vec![rule(vec![], Target::SynProxy(SynProxy::default()))])]);
+            lab.rules(&[base(Table::Filter, Hook::Forward, vec![rule(vec![tcp_only()], Target::SynProxy(SynProxy::default()))])]);
             lab.from_lan(&tcp(("192.168.1.1", 1), ("203.0.113.2", 80), ACK, 1, 7, b""));
         }
         DropReason::FragmentDuplicate => {
