@@ -28,7 +28,7 @@ mod translate;
 mod unique;
 
 pub use bind::{Inbound, NatState};
-pub use mapping::{FlowUse, MappingInfo};
+pub use mapping::MappingInfo;
 pub use translate::{NotTranslatable, translate};
 
 /// Which end is translated.

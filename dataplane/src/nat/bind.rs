@@ -12,7 +12,7 @@ use super::mapping::{Endpoint, FlowUse, MappingInfo, Table};
 use super::unique::{self, Key, Wanted};
 use super::{BindError, Filtering, Flows, Manip, MappingBehaviour, NatRange, Settings};
 use crate::clock::Nanos;
-use crate::conntrack::{At, Conntrack, Status, Tracking, Tuple};
+use crate::conntrack::{At, Conntrack, FlowInfo, Status, Timeouts, Tracking, Tuple};
 use crate::router::address::{Address, Family};
 use crate::snapshot::PortId;
 
@@ -41,8 +41,8 @@ pub struct NatState {
 /// The other flows, seen from one that begins.
 struct Others<'a> {
     conntrack: &'a Conntrack,
-    tracking: &'a Tracking,
     at: &'a At<'a>,
+    tracking: &'a Tracking,
 }
 
 impl Flows for Others<'_> {
@@ -75,7 +75,7 @@ impl NatState {
         range: Option<&NatRange>,
         settings: &Settings,
     ) -> Result<(), BindError> {
-        let others = Others { conntrack, tracking, at };
+        let others = Others { conntrack, at, tracking };
         let tuple = self.decide(&others, (at.ingress, at.now), tracking, manip, range, settings)?;
         set(tracking, manip, tuple);
         Ok(())
@@ -105,7 +105,7 @@ impl NatState {
     ///
     /// As [`NatState::bind`].
     pub fn hairpin(&self, conntrack: &Conntrack, at: &At<'_>, tracking: &mut Tracking, settings: &Settings) -> Result<(), BindError> {
-        let others = Others { conntrack, tracking, at };
+        let others = Others { conntrack, at, tracking };
         let tuple = self.decide_hairpin(&others, (at.ingress, at.now), tracking, settings)?;
         set(tracking, Manip::Source, tuple);
         Ok(())
@@ -114,7 +114,7 @@ impl NatState {
     /// Binds the destination of a flow that begins outside to the endpoint inside whose mapping it is sent to, if the sender may
     /// send to it. To be asked at PREROUTING when no rule translated the destination. ICMP queries never begin outside.
     pub fn inbound(&self, conntrack: &Conntrack, at: &At<'_>, tracking: &mut Tracking, settings: &Settings) -> Inbound {
-        let others = Others { conntrack, tracking, at };
+        let others = Others { conntrack, at, tracking };
         let (inbound, tuple) = self.decide_inbound(&others, at.now, tracking, settings);
         if inbound == Inbound::Translated {
             set(tracking, Manip::Destination, tuple);
@@ -122,9 +122,15 @@ impl NatState {
         inbound
     }
 
-    /// Says that a flow exists: its mapping lives as long as it does, and then until its timeout after the last packet. Control
-    /// calls this for every flow with [`Status::SRC_NAT`] or [`Status::DST_NAT`] at least every 20 s.
-    pub fn touch(&self, flow: &FlowUse, settings: &Settings, now: Nanos) {
+    /// Says that a flow exists: its mapping lives as long as it does, and then until its timeout after the last packet. To be called
+    /// for every flow of [`Conntrack::list`] at least every 20 s, with the settings of the router in whose zone it is.
+    pub fn touch(&self, flow: &FlowInfo, timeouts: &Timeouts, settings: &Settings, now: Nanos) {
+        if self.mappings() != 0 && flow.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {
+            self.touch_use(&FlowUse::of(flow, timeouts, now), settings, now);
+        }
+    }
+
+    pub(super) fn touch_use(&self, flow: &FlowUse, settings: &Settings, now: Nanos) {
         let timeout = timeout(settings, &flow.original);
         self.lock().touch(flow, timeout, now);
     }
