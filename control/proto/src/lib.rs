@@ -8,3 +8,4 @@ pub mod bond;
 pub mod bond_status;
 pub mod client;
 pub mod config;
+pub mod iptables;
