@@ -37,6 +37,8 @@ pub struct PortParts {
     pub device: DevicePlan,
     /// Its settings; those of its device for a member.
     pub config: PortConfig,
+    /// Its switch, as [`Compiled::switches`] names it; that of its bond for a member.
+    pub switch: String,
     /// The bond it belongs to, if it is a member.
     pub member_of: Option<MemberOf>,
     /// What is more about it, if it is a bond.
@@ -59,6 +61,11 @@ pub fn member_port(bond: &str, member: &str) -> String {
     format!("{bond}/{member}")
 }
 
+/// The name of the switch that a port without one gets for itself: no switch can have it, as names of switches have no slash.
+pub fn own_switch(port: &str) -> String {
+    format!("/{port}")
+}
+
 /// What becomes of the device of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DevicePlan {
@@ -75,7 +82,7 @@ pub enum DevicePlan {
 /// Everything that exists under a configuration.
 #[derive(Clone, Default)]
 pub struct Compiled {
-    /// Switches by name.
+    /// Switches by name, and those of [`own_switch`] of ports without one.
     pub switches: BTreeMap<String, SwitchParts>,
     /// Ports by name, and members of bonds by that of [`member_port`].
     pub ports: BTreeMap<String, PortParts>,
@@ -128,9 +135,11 @@ pub fn compile(config: &Config, old_config: &Config, old: &Compiled, workers: us
     let mut parts = |name: &str, settings: &PortConfig, member_of: Option<MemberOf>| {
         // The key of a member has its bond in front, its device the member's own name.
         let device = member_of.as_ref().map_or(name, |place| &place.member);
+        let of_bond = member_of.as_ref().map_or(name, |place| &place.bond);
+        let switch = settings.switch.clone().unwrap_or_else(|| own_switch(of_bond));
         match old.ports.get(name).filter(|former| is_same_port(device, &former.config, settings)) {
             Some(former) => {
-                PortParts { device: device_plan(&former.config, settings), config: settings.clone(), member_of, ..former.clone() }
+                PortParts { device: device_plan(&former.config, settings), config: settings.clone(), switch, member_of, ..former.clone() }
             }
             None => PortParts {
                 id: PortId(port_ids.take()),
@@ -138,6 +147,7 @@ pub fn compile(config: &Config, old_config: &Config, old: &Compiled, workers: us
                 counters: (0..workers.max(1)).map(|_| PortCounters::default()).collect(),
                 device: DevicePlan::Open,
                 config: settings.clone(),
+                switch,
                 member_of,
                 bond: (settings.kind == PortKind::Bond).then(|| Arc::new(BondState::new(workers))),
             },
@@ -184,7 +194,7 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
         let mut members: Vec<PortId> = config
             .port
             .iter()
-            .filter(|(_, port)| port.switch == *name)
+            .filter(|(_, port)| port.switch.as_ref() == Some(name))
             .filter_map(|(port, _)| ports.get(port))
             .map(|port| port.id)
             .collect();
@@ -200,7 +210,7 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
     }
     for (name, parts) in ports {
         let settings = &parts.config;
-        let (Some(switch), Some(vlan)) = (switches.get(&settings.switch), vlan::policy(settings)) else { continue };
+        let (Some(switch), Some(vlan)) = (switches.get(&parts.switch), vlan::policy(settings)) else { continue };
         let peer = settings.peer.as_ref().filter(|_| settings.kind == PortKind::Patch).and_then(|peer| ports.get(peer));
         let place = parts.member_of.as_ref().and_then(|place| Some((ports.get(&place.bond)?.id, place.slot)));
         let port = Port {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::bond;
+use super::edit::switch_of;
 use super::validate::kind_name;
 
 /// The changes that turn `old` into `new`, one line each; empty when they are equal. Removals come first, as they are
@@ -20,7 +21,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
         lines.push(format!("remove fdb entry {} vlan {} port {:?} of switch {:?}", entry.mac, entry.vlan, entry.port, entry.switch));
     }
     for (name, port) in old.port.iter().filter(|(name, _)| !new.port.contains_key(*name)) {
-        lines.push(format!("remove port {name:?} ({}) from switch {:?}", kind_name(port.kind), port.switch));
+        lines.push(format!("remove port {name:?} ({}) from {}", kind_name(port.kind), switch_of(port)));
     }
     for name in old.switch.keys().filter(|name| !new.switch.contains_key(*name)) {
         lines.push(format!("remove switch {name:?}"));
@@ -34,7 +35,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     }
     for (name, port) in &new.port {
         match old.port.get(name) {
-            None => lines.push(format!("add port {name:?} ({}) to switch {:?}", kind_name(port.kind), port.switch)),
+            None => lines.push(format!("add port {name:?} ({}) to {}", kind_name(port.kind), switch_of(port))),
             Some(former) => ports(name, former, port, &mut lines),
         }
     }

@@ -19,6 +19,20 @@ pub enum Subject {
     Member(String, String),
     /// The `[[fdb]]` entry with this number, from 0.
     Fdb(usize),
+    /// `[router.NAME]`.
+    Router(String),
+    /// `[router.NAME.interface.NAME]`.
+    Interface(String, String),
+    /// The `[[router.NAME.route]]` entry with this number, from 0.
+    Route(String, usize),
+    /// The `[[router.NAME.neighbor]]` entry with this number, from 0.
+    Neighbor(String, usize),
+    /// The `[[router.NAME.forward]]` entry with this number, from 0.
+    Forward(String, usize),
+    /// `[router.NAME.conntrack]`.
+    Conntrack(String),
+    /// `[router.NAME.nat]`.
+    Nat(String),
 }
 
 impl fmt::Display for Subject {
@@ -31,6 +45,13 @@ impl fmt::Display for Subject {
             Subject::Bond(port) => write!(f, "port {port:?}: bond"),
             Subject::Member(port, member) => write!(f, "port {port:?}: member {member:?}"),
             Subject::Fdb(index) => write!(f, "fdb entry {}", index + 1),
+            Subject::Router(name) => write!(f, "router {name:?}"),
+            Subject::Interface(router, name) => write!(f, "router {router:?}: interface {name:?}"),
+            Subject::Route(router, index) => write!(f, "router {router:?}: route {}", index + 1),
+            Subject::Neighbor(router, index) => write!(f, "router {router:?}: neighbor {}", index + 1),
+            Subject::Forward(router, index) => write!(f, "router {router:?}: forward {}", index + 1),
+            Subject::Conntrack(router) => write!(f, "router {router:?}: conntrack"),
+            Subject::Nat(router) => write!(f, "router {router:?}: nat"),
         }
     }
 }

@@ -38,7 +38,9 @@ impl Controller {
     pub fn switches(&self) -> Vec<SwitchInfo> {
         let mut ports: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (name, port) in &self.config.port {
-            ports.entry(&port.switch).or_default().push(name.clone());
+            if let Some(switch) = &port.switch {
+                ports.entry(switch).or_default().push(name.clone());
+            }
         }
         let info = |(name, config): (&String, &proto::config::SwitchConfig)| {
             let fdb = &self.compiled.switches.get(name)?.fdb;
@@ -72,7 +74,7 @@ impl Controller {
             let traffic = |of: fn(&PortCounters) -> &Counter| {
                 devices.iter().flat_map(|parts| parts.counters.iter()).map(|set| of(set).get()).fold(0, u64::wrapping_add)
             };
-            let fdb = self.compiled.switches.get(&config.switch).map(|switch| &switch.fdb);
+            let fdb = self.compiled.switches.get(&parts.switch).map(|switch| &switch.fdb);
             Some(PortInfo {
                 name: name.clone(),
                 switch: config.switch.clone(),
@@ -122,7 +124,7 @@ impl Controller {
     fn matching<'c>(&'c self, filter: &'c Filter) -> impl Iterator<Item = (&'c String, &'c PortParts)> {
         self.compiled.ports.iter().filter(|(name, parts)| {
             filter.port.as_ref().is_none_or(|wanted| wanted == *name)
-                && filter.switch.as_ref().is_none_or(|wanted| *wanted == parts.config.switch)
+                && filter.switch.as_ref().is_none_or(|wanted| Some(wanted) == parts.config.switch.as_ref())
         })
     }
 
@@ -134,7 +136,7 @@ impl Controller {
                 .config
                 .port
                 .iter()
-                .filter(|(_, port)| port.switch == *switch)
+                .filter(|(_, port)| port.switch.as_ref() == Some(switch))
                 .filter_map(|(name, port)| vlan::policy(port).map(|policy| (name, vlan::is_trunk_of_all(port), policy)))
                 .collect();
             let mut used = wire::VlanSet::EMPTY;
@@ -225,7 +227,7 @@ impl Controller {
         self.check_filter(&filter)?;
         let wanted = match (&filter.switch, &filter.port) {
             (Some(switch), _) => Some(switch.clone()),
-            (None, Some(port)) => self.port_config(port).map(|port| port.switch.clone()),
+            (None, Some(port)) => self.compiled.ports.get(port).map(|parts| parts.switch.clone()),
             (None, None) => None,
         };
         let switches = match wanted {

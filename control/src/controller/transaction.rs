@@ -334,7 +334,7 @@ impl Controller {
     fn forget(&mut self, old_config: &Config, old: &Compiled) {
         for (name, parts) in &old.ports {
             let before = &parts.config;
-            let Some(fdb) = self.compiled.switches.get(&before.switch).map(|switch| &switch.fdb) else { continue };
+            let Some(fdb) = self.compiled.switches.get(&parts.switch).map(|switch| &switch.fdb) else { continue };
             let Some(after) = self.compiled.ports.get(name).filter(|new| new.id == parts.id).map(|new| &new.config) else {
                 flush(fdb, parts.id, true);
                 continue;
