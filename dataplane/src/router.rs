@@ -8,7 +8,13 @@ use wire::MacAddr;
 use crate::snapshot::PortId;
 
 pub mod address;
+pub mod fib;
+pub mod fragment;
+pub mod icmp;
+pub mod neighbour;
 pub mod packet;
+pub mod reassembly;
+pub mod waiting;
 
 pub use address::{Address, Family};
 

@@ -76,6 +76,7 @@ impl Controller {
     fn worker_event(&mut self, event: WorkerEvent, now: Nanos) {
         match event {
             WorkerEvent::DeviceGone(port) => self.device_gone(port, now),
+            WorkerEvent::NeighbourNeeded(_) => {}
             WorkerEvent::Fdb { switch, vlan, mac, port, what } => {
                 let switch = self.switch_names.get(switch.index()).and_then(Option::as_ref);
                 let (Some(switch), Some(port)) = (switch.cloned(), self.port_name(port).cloned()) else { return };
