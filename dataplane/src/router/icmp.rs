@@ -23,9 +23,6 @@ pub const ERROR_MAX_V6: usize = 1280;
 /// Octets of any packet made here at most.
 pub const ERROR_MAX: usize = ERROR_MAX_V6;
 
-/// Time to live and hop limit of the router's own packets (RFC 1700; Linux `ip_default_ttl`).
-pub const TTL: u8 = 64;
-
 const ICMP_HEADER_LEN: usize = 8;
 const ECHO_REPLY_V4: u8 = 0;
 const ECHO_REQUEST_V4: u8 = 8;
@@ -165,8 +162,8 @@ pub fn may_answer(frame: &Frame<'_>, packet: &Packet, error: IcmpError) -> bool 
 }
 
 /// Writes the IP packet with an error about `packet` into `into`; returns its octets. `source` is the router's address that
-/// it carries. Ask [`may_answer`] and the [`IcmpLimiter`] first.
-pub fn error(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet, source: Address, error: IcmpError) -> usize {
+/// it carries, `ttl` its time to live. Ask [`may_answer`] and the [`IcmpLimiter`] first.
+pub fn error(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet, source: Address, error: IcmpError, ttl: u8) -> usize {
     let (header_len, most) = match packet.family {
         Family::V4 => (ipv4::HEADER_LEN_MIN, ERROR_MAX_V4),
         Family::V6 => (ipv6::HEADER_LEN, ERROR_MAX_V6),
@@ -187,7 +184,7 @@ pub fn error(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet, sou
     icmp[2..4].copy_from_slice(&sum.checksum().to_be_bytes());
     // RFC 1812 section 4.3.2.5: precedence "internetwork control"; the rest as in the packet.
     let traffic_class = if packet.family == Family::V4 { packet.traffic_class & 0x1e | 0xc0 } else { 0 };
-    let header = Header { family: packet.family, protocol, source, destination: packet.source, traffic_class, dont_fragment: false };
+    let header = Header { family: packet.family, protocol, source, destination: packet.source, traffic_class, ttl, dont_fragment: false };
     header.write(into, len, identification(frame, packet));
     len
 }
@@ -195,7 +192,7 @@ pub fn error(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet, sou
 /// Writes the IP packet with a TCP reset that answers `packet` into `into`; returns its octets, or `None` for a packet that
 /// gets none: no whole TCP header, a reset itself, a wrong checksum (`nf_send_reset`, `net/ipv4/netfilter/nf_reject_ipv4.c`;
 /// RFC 9293 section 3.5.2).
-pub fn tcp_reset(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet) -> Option<usize> {
+pub fn tcp_reset(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet, ttl: u8) -> Option<usize> {
     if packet.protocol != ip_protocol::TCP || packet.is_later_fragment() || packet.upper == Upper::Cut {
         return None;
     }
@@ -229,8 +226,15 @@ pub fn tcp_reset(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet)
     };
     let sum = pseudo.add(reset).checksum();
     reset[tcp::CHECKSUM].copy_from_slice(&sum.to_be_bytes());
-    let header =
-        Header { family: packet.family, protocol: ip_protocol::TCP, source: from, destination: to, traffic_class: 0, dont_fragment: true };
+    let header = Header {
+        family: packet.family,
+        protocol: ip_protocol::TCP,
+        source: from,
+        destination: to,
+        traffic_class: 0,
+        ttl,
+        dont_fragment: true,
+    };
     header.write(into, len, 0);
     Some(len)
 }
@@ -245,12 +249,12 @@ pub fn is_echo_request(frame: &Frame<'_>, packet: &Packet) -> bool {
 }
 
 /// Makes an echo request the reply from `source` (its destination, or an address of the router if that is a group), with
-/// [`TTL`]. Options of IPv4 are not repeated.
+/// the time to live `ttl`. Options of IPv4 are not repeated.
 ///
 /// # Panics
 ///
 /// If `packet` is not that of the frame.
-pub fn echo_reply(frame: &mut Frame<'_>, packet: &mut Packet, source: Address) {
+pub fn echo_reply(frame: &mut Frame<'_>, packet: &mut Packet, source: Address, ttl: u8) {
     let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
     let offload = frame.offload();
     // Whoever finishes the checksum sums up the reply; only the sum of the pseudo header is there already.
@@ -266,7 +270,7 @@ pub fn echo_reply(frame: &mut Frame<'_>, packet: &mut Packet, source: Address) {
         Family::V4 => {
             header[ipv4::SOURCE].copy_from_slice(&v4(from).octets());
             header[ipv4::DESTINATION].copy_from_slice(&v4(to).octets());
-            header[ipv4::TTL] = TTL;
+            header[ipv4::TTL] = ttl;
             header[ipv4::FLAGS].fill(0);
             header[ipv4::HEADER_LEN_MIN..].fill(OPTION_END);
             if let Ok(mut header) = Ipv4Header::new_checked(header) {
@@ -279,13 +283,13 @@ pub fn echo_reply(frame: &mut Frame<'_>, packet: &mut Packet, source: Address) {
             sum = if unfinished { !checksum::update_octets(!sum, &was, &is) } else { checksum::update_octets(sum, &was, &is) };
             header[ipv6::SOURCE].copy_from_slice(&is);
             header[ipv6::DESTINATION].copy_from_slice(&v6(to).octets());
-            header[ipv6::HOP_LIMIT] = TTL;
+            header[ipv6::HOP_LIMIT] = ttl;
         }
     }
     // The two zeros are the same to every receiver but one: the reply to an empty request of zeros is all zeros but for this.
     let sum = if sum == 0 && !unfinished { 0xffff } else { sum };
     icmp[2..4].copy_from_slice(&sum.to_be_bytes());
-    (packet.source, packet.destination, packet.ttl) = (from, to, TTL);
+    (packet.source, packet.destination, packet.ttl) = (from, to, ttl);
     packet.parse_upper(frame.head());
 }
 
@@ -349,6 +353,7 @@ struct Header {
     source: Address,
     destination: Address,
     traffic_class: u8,
+    ttl: u8,
     dont_fragment: bool,
 }
 
@@ -364,7 +369,7 @@ impl Header {
                 header[ipv4::TOTAL_LEN].copy_from_slice(&(len as u16).to_be_bytes());
                 header[ipv4::IDENTIFICATION].copy_from_slice(&identification.to_be_bytes());
                 header[ipv4::FLAGS.start] = u8::from(self.dont_fragment) << 6;
-                header[ipv4::TTL] = TTL;
+                header[ipv4::TTL] = self.ttl;
                 header[ipv4::PROTOCOL] = self.protocol;
                 header[ipv4::SOURCE].copy_from_slice(&v4(self.source).octets());
                 header[ipv4::DESTINATION].copy_from_slice(&v4(self.destination).octets());
@@ -378,7 +383,7 @@ impl Header {
                 header[1] = self.traffic_class << 4;
                 header[ipv6::PAYLOAD_LEN].copy_from_slice(&((len - ipv6::HEADER_LEN) as u16).to_be_bytes());
                 header[ipv6::NEXT_HEADER] = self.protocol;
-                header[ipv6::HOP_LIMIT] = TTL;
+                header[ipv6::HOP_LIMIT] = self.ttl;
                 header[ipv6::SOURCE].copy_from_slice(&v6(self.source).octets());
                 header[ipv6::DESTINATION].copy_from_slice(&v6(self.destination).octets());
             }

@@ -41,7 +41,7 @@ fn error_about(octets: &[u8], kind: IcmpError) -> Vec<u8> {
     with(octets, Offload::NONE, |frame, packet| {
         let mut into = [0xee; ERROR_MAX];
         let source = if packet.family == Family::V4 { Address(0x0a00_00fe) } else { Address(0xfe) };
-        let len = error(&mut into, frame, &packet, source, kind);
+        let len = error(&mut into, frame, &packet, source, kind, 64);
         into[..len].to_vec()
     })
 }
@@ -152,7 +152,7 @@ fn a_reset_has_the_numbers_its_receiver_expects() {
     let reset = |octets: &[u8]| {
         with(octets, Offload::NONE, |frame, packet| {
             let mut into = [0; ERROR_MAX];
-            tcp_reset(&mut into, frame, &packet).map(|len| into[..len].to_vec())
+            tcp_reset(&mut into, frame, &packet, 61).map(|len| into[..len].to_vec())
         })
     };
     for v6 in [false, true] {
@@ -197,7 +197,7 @@ fn an_echo_request_becomes_its_reply() {
                 assert!(is_echo_request(frame, &packet));
                 // Another source, as in an answer to a group.
                 let source = if packet.family == Family::V4 { Address(0x0a01_0203) } else { Address(0x1234_5678) };
-                echo_reply(frame, &mut packet, source);
+                echo_reply(frame, &mut packet, source, 64);
                 assert_eq!(Packet::parse(frame, packet.family), Some(packet), "the packet is in step with the frame");
                 let octets: Vec<u8> = frame.head().iter().copied().chain(frame.body().octets()).collect();
                 let sliced = SlicedPacket::from_ethernet(&octets).unwrap();
@@ -228,7 +228,7 @@ fn an_echo_request_with_an_unfinished_checksum() {
     let offload = Offload { flags: virtio_net::FLAG_NEEDS_CSUM, csum_start: 54, csum_offset: 2, ..Offload::NONE };
     with(&octets, offload, |frame, mut packet| {
         assert!(is_echo_request(frame, &packet));
-        echo_reply(frame, &mut packet, Address(0x1234_5678));
+        echo_reply(frame, &mut packet, Address(0x1234_5678), 64);
         crate::offload::finish_checksum(frame);
         assert!(checksum_ok(frame, &packet));
         assert_eq!(frame.offload(), Offload::NONE, "so it was summed up");
@@ -243,7 +243,7 @@ fn options_of_an_echo_request_are_not_repeated() {
     Ipv4Header::new_checked(&mut octets[14..]).unwrap().fill_checksum();
     with(&octets, Offload::NONE, |frame, mut packet| {
         assert!(is_echo_request(frame, &packet));
-        echo_reply(frame, &mut packet, Address(0xc000_0209));
+        echo_reply(frame, &mut packet, Address(0xc000_0209), 64);
         assert_eq!(Packet::parse(frame, Family::V4), Some(packet));
         assert_eq!(frame.head()[34..38], [0; 4]);
         assert!(!packet.dont_fragment && checksum_ok(frame, &packet));
