@@ -216,6 +216,7 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
             hairpin: settings.hairpin,
             isolated: settings.isolated,
             patch_peer: peer.map(|peer| peer.id),
+            interface: None,
             bond: parts.bond.as_ref().map(|state| Arc::new(bond(name, parts, ports, old, state))),
             member_of: place.map(|(bond, index)| Member { bond, index }),
             state: parts.state.clone(),

@@ -1,11 +1,25 @@
 //! Connection tracking (`net/netfilter/nf_conntrack_core.c`): which flow a packet belongs to, and in what state that is.
 //!
-//! A packet is tracked when it comes to the router, and the flow it begins is
-//! confirmed when it leaves: what is dropped on the way leaves no entry.
+//! [`Conntrack::track`] is asked when a packet comes to the router, and [`Conntrack::confirm`] when it leaves: only then the flow
+//! that it begins enters the table, so what is dropped on the way leaves no entry. In between the flow travels by value in
+//! [`Tracking`], where NAT changes the tuple of its answers.
 
+use crate::clock::Nanos;
+use crate::frame::Frame;
+use crate::router::address::Address;
+use crate::router::packet::Packet;
+use crate::snapshot::PortId;
+
+mod flow;
+pub mod settings;
 pub mod tuple;
 
+pub use flow::{ExpectedNat, NewFlow};
+pub use settings::{Settings, Timeout, Timeouts};
 pub use tuple::{Direction, Tuple};
+
+/// Deadlines in the table count in 2^20 ns, about a millisecond.
+const TICK_SHIFT: u32 = 20;
 
 /// State of a packet for the `conntrack` and `state` matches (`enum ip_conntrack_info`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +66,8 @@ impl Status {
     pub const FIXED_TIMEOUT: Status = Status(1 << 10);
     /// A helper looks into it.
     pub const HELPER: Status = Status(1 << 13);
+    /// Lost the race for its tuple to another flow (`IPS_NAT_CLASH`): known by its answers only, for a second.
+    pub const NAT_CLASH: Status = Status(1 << 14);
 
     /// Whether all bits of `other` are set.
     #[inline]
@@ -87,6 +103,26 @@ pub struct ConnId {
     pub generation: u32,
 }
 
+/// A helper that looks into the payload of a flow to expect others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum HelperKind {
+    /// FTP (RFC 959, RFC 2428).
+    Ftp = 1,
+    /// TFTP (RFC 1350).
+    Tftp = 2,
+}
+
+impl HelperKind {
+    /// Its name in rules and listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            HelperKind::Ftp => "ftp",
+            HelperKind::Tftp => "tftp",
+        }
+    }
+}
+
 /// What connection tracking says of one packet (`skb->_nfct`), copied out of the table: it goes along with the packet and
 /// holds no lock.
 #[derive(Clone, Debug)]
@@ -99,6 +135,8 @@ pub struct Tracking {
     pub status: Status,
     /// Mark of the flow (`CONNMARK`).
     pub mark: u32,
+    /// The helper that looks into the flow.
+    pub helper: Option<HelperKind>,
     /// Packets the sender of the flow sends.
     pub original: Tuple,
     /// Packets that answer, as they arrive: it says what is translated. The inverse of `original` where nothing is.
@@ -114,11 +152,25 @@ pub enum FlowRef {
     None,
     /// In the table.
     Known(ConnId),
-    /// With this packet only, until it is confirmed: `Tracking` and the new flow's own state.
-    New,
+    /// With this packet only, until it is confirmed.
+    New(NewFlow),
 }
 
 impl Tracking {
+    /// That of a packet without a flow: invalid or untracked.
+    pub const fn none(state: CtState) -> Tracking {
+        Tracking {
+            state,
+            direction: Direction::Original,
+            status: Status(0),
+            mark: 0,
+            helper: None,
+            original: Tuple::EMPTY,
+            reply: Tuple::EMPTY,
+            flow: FlowRef::None,
+        }
+    }
+
     /// The tuple that packets of `direction` arrive with.
     #[inline]
     pub fn tuple(&self, direction: Direction) -> &Tuple {
@@ -126,5 +178,205 @@ impl Tracking {
             Direction::Original => &self.original,
             Direction::Reply => &self.reply,
         }
+    }
+
+    /// The flow that this packet begins.
+    #[inline]
+    pub fn new_flow(&self) -> Option<&NewFlow> {
+        match &self.flow {
+            FlowRef::New(flow) => Some(flow),
+            FlowRef::None | FlowRef::Known(_) => None,
+        }
+    }
+
+    /// The flow that this packet begins, to add to it before it is confirmed.
+    #[inline]
+    pub fn new_flow_mut(&mut self) -> Option<&mut NewFlow> {
+        match &mut self.flow {
+            FlowRef::New(flow) => Some(flow),
+            FlowRef::None | FlowRef::Known(_) => None,
+        }
+    }
+}
+
+/// Where, when and for whom a packet is tracked.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// Settings of the router.
+    pub settings: &'a Settings,
+    /// Number of the router: flows of different zones have nothing to do with each other.
+    pub zone: u16,
+    /// Number of the worker, which owns one set of counters.
+    pub worker: usize,
+    /// The port where the packet came in: it answers for the flow.
+    pub ingress: PortId,
+    /// Now.
+    pub now: Nanos,
+    /// The router sent the packet itself (hook OUTPUT): its checksum is not checked.
+    pub own: bool,
+}
+
+/// What table `raw` says of a packet before it is tracked (`-j CT`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Template {
+    /// Do not track it.
+    pub notrack: bool,
+    /// Zone in place of the router's.
+    pub zone: Option<u16>,
+    /// Helper of the flow it begins.
+    pub helper: Option<HelperKind>,
+}
+
+/// Why a flow was not confirmed: the packet that begins it must be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfirmError {
+    /// The table is full of flows that may not be dropped early.
+    TableFull,
+    /// The port the packet came from has as many flows as it may have, none of which may be dropped early.
+    Quota,
+    /// Another flow has one of the tuples already.
+    Clash,
+    /// No place in the part of the table where its tuple belongs (`chaintoolong`).
+    ChainTooLong,
+}
+
+/// How sequence numbers of one direction are adjusted (`struct nf_ct_seqadj`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SequenceAdjustment {
+    /// Sequence number from which on `offset_after` holds.
+    pub correction_pos: u32,
+    /// Octets added to the numbers before `correction_pos`.
+    pub offset_before: i32,
+    /// Octets added to the numbers behind it.
+    pub offset_after: i32,
+}
+
+impl SequenceAdjustment {
+    /// What is added to `sequence` (`nf_ct_seq_offset`).
+    #[inline]
+    pub const fn offset(&self, sequence: u32) -> i32 {
+        if (self.correction_pos.wrapping_sub(sequence) as i32) < 0 { self.offset_after } else { self.offset_before }
+    }
+}
+
+/// A flow that another one announced (`struct nf_conntrack_expect`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The tuple of its first packet.
+    pub tuple: Tuple,
+    /// Its source address may be any.
+    pub any_source: bool,
+    /// Its source port may be any.
+    pub any_source_port: bool,
+    /// The helper that will look into it.
+    pub helper: Option<HelperKind>,
+    /// For how long it is expected.
+    pub timeout: Nanos,
+    /// How it is translated, if the flow that announces it is.
+    pub nat: Option<ExpectedNat>,
+}
+
+/// Why a flow is not expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpectError {
+    /// Too many flows are expected.
+    Full,
+    /// Another flow expects the same.
+    Clash,
+    /// The flow that announces it is gone, or none.
+    NoMaster,
+}
+
+/// Told of the end of flows that have a mapping. Called without any lock of the table.
+pub trait FlowEnd: Send + Sync {
+    /// A flow with this `mapping` ([`NewFlow::mapping`]) left the table.
+    fn flow_ended(&self, mapping: u32, now: Nanos);
+}
+
+/// The connections of one daemon. Any thread may use any method; `At::worker` names the counters, which only one thread
+/// at a time may write.
+pub struct Conntrack {
+    max: usize,
+}
+
+impl Conntrack {
+    /// A table for `max` flows (Linux `nf_conntrack_max`), asked by this many workers.
+    pub fn new(max: usize, workers: usize) -> Conntrack {
+        let _ = workers;
+        Conntrack { max }
+    }
+
+    /// Flows it can hold.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Finds the flow of a packet, or begins one.
+    #[inline]
+    pub fn track(&self, at: &At<'_>, template: &Template, packet: &Packet, frame: &Frame<'_>) -> Tracking {
+        let _ = (at, template, packet, frame);
+        Tracking::none(CtState::Untracked)
+    }
+
+    /// Enters the flow that a packet begins into the table; nothing for other packets.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfirmError`]: the packet must be dropped.
+    #[inline]
+    pub fn confirm(&self, at: &At<'_>, tracking: &mut Tracking) -> Result<(), ConfirmError> {
+        let _ = (at, tracking);
+        Ok(())
+    }
+
+    /// Whether another flow than that of `tracking` has packets with the tuple `reply` (`nf_conntrack_tuple_taken`).
+    pub fn is_taken(&self, tracking: &Tracking, reply: &Tuple, now: Nanos) -> bool {
+        let _ = (tracking, reply, now);
+        false
+    }
+
+    /// The flow that packets with this tuple belong to, and their direction in it.
+    pub fn find(&self, tuple: &Tuple, now: Nanos) -> Option<(ConnId, Direction)> {
+        let _ = (tuple, now);
+        None
+    }
+
+    /// Sets the mark of a flow.
+    pub fn set_mark(&self, tracking: &mut Tracking, mark: u32) {
+        tracking.mark = mark;
+    }
+
+    /// Time until a flow is forgotten, if no packet comes; `None` for one that is not in the table.
+    pub fn expires_in(&self, tracking: &Tracking, now: Nanos) -> Option<Nanos> {
+        let _ = (tracking, now);
+        None
+    }
+
+    /// Announces a flow.
+    ///
+    /// # Errors
+    ///
+    /// [`ExpectError`].
+    pub fn expect(&self, at: &At<'_>, master: &Tracking, expectation: &Expectation) -> Result<(), ExpectError> {
+        let _ = (at, master, expectation);
+        Err(ExpectError::NoMaster)
+    }
+
+    /// How sequence numbers of the two directions of a flow are adjusted, if they are ([`Status::SEQ_ADJUST`]).
+    pub fn sequence_adjustments(&self, tracking: &Tracking) -> Option<[SequenceAdjustment; 2]> {
+        let _ = tracking;
+        None
+    }
+
+    /// Changes how sequence numbers of the two directions of a flow are adjusted, and sets [`Status::SEQ_ADJUST`]. `false` if the
+    /// flow is gone.
+    pub fn adjust_sequence(&self, tracking: &mut Tracking, change: impl FnOnce(&mut [SequenceAdjustment; 2])) -> bool {
+        let _ = (tracking, change);
+        false
+    }
+
+    /// Who is told when flows with a mapping end. Once only.
+    pub fn on_flow_end(&self, listener: Box<dyn FlowEnd>) {
+        let _ = listener;
     }
 }

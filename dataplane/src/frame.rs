@@ -417,6 +417,24 @@ impl<'a> Frame<'a> {
         Ok(true)
     }
 
+    /// Cuts the frame off behind its first `len` octets, as a router does with what an Ethernet frame carries behind the
+    /// packet. Nothing happens to a frame that is no longer. Only before tags are written.
+    #[inline]
+    pub fn truncate(&mut self, len: usize) {
+        debug_assert_eq!(self.written, 0);
+        if len >= self.len() {
+            return;
+        }
+        let head_len = usize::from(self.end - self.start);
+        self.len = len as u32;
+        if len > head_len {
+            self.body = self.body.part(0, len - head_len);
+        } else {
+            self.end = self.start + len as u16;
+            self.body = Body::EMPTY;
+        }
+    }
+
     /// Makes [`Frame::head`] carry exactly `tags` (innermost first) in front of the octets, whatever was written before.
     #[inline]
     pub fn set_wire_tags(&mut self, tags: &[Tag]) {
@@ -502,6 +520,19 @@ mod tests {
         }
         let mut slot = HeadSlot::EMPTY;
         assert_eq!(frame(&mut slot, &OCTETS[..18]).pop_tag(), Ok(true));
+    }
+
+    #[test]
+    fn a_frame_is_cut_in_head_and_body() {
+        let octets: Vec<u8> = (0..=255).cycle().take(600).collect();
+        for len in [0, 1, HEAD_MAX - 1, HEAD_MAX, HEAD_MAX + 1, 599, 600, 700] {
+            let mut slot = HeadSlot::EMPTY;
+            slot.0[HEADROOM..].copy_from_slice(&octets[..HEAD_MAX]);
+            let mut f = Frame::new(&mut slot, HEAD_MAX, Body::from_slice(&octets[HEAD_MAX..]), Offload::NONE, None);
+            f.truncate(len);
+            let left: Vec<u8> = f.head().iter().copied().chain(f.body().octets()).collect();
+            assert_eq!((f.len(), &left[..]), (len.min(600), &octets[..len.min(600)]), "{len}");
+        }
     }
 
     #[test]

@@ -20,6 +20,31 @@ pub struct RouterId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InterfaceId(pub u8);
 
+impl RouterId {
+    /// As an index into per-router tables.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl InterfaceId {
+    /// As an index into the interfaces of a router.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One interface of one router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceOf {
+    /// The router.
+    pub router: RouterId,
+    /// The interface.
+    pub interface: InterfaceId,
+}
+
 /// Routers of one daemon at most.
 pub const ROUTERS_MAX: usize = 64;
 /// Interfaces of one router at most.
@@ -66,5 +91,23 @@ impl Interface {
     /// Its primary address of a family.
     pub fn primary(&self, family: Family) -> Option<Address> {
         self.addresses.iter().find(|a| a.family == family).map(|a| a.address)
+    }
+}
+
+/// A router at one point in time.
+pub struct Router {
+    /// Zone of its flows in the table of connections, as [`crate::conntrack::Tuple::zone`].
+    pub zone: u16,
+    /// Whether packets pass through it (Linux `ip_forward`).
+    pub forwarding: bool,
+    /// By [`InterfaceId`]; `None` where the number is free.
+    pub interfaces: Vec<Option<Interface>>,
+}
+
+impl Router {
+    /// The interface with this number.
+    #[inline]
+    pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
+        self.interfaces.get(id.index()).and_then(Option::as_ref)
     }
 }
