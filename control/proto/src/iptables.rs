@@ -46,19 +46,54 @@ pub struct ChainConfig {
     pub rules: Vec<String>,
 }
 
-/// A set of addresses, networks or ports: `[router.R.ipset.NAME]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+/// A set of addresses, networks or ports: `[router.R.ipset.NAME]`. Keys are the options of `ipset create`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SetConfig {
-    /// What it holds, as ipset names it: `hash:ip`, `hash:net`, `hash:ip,port`, ...
+    /// What it holds, as ipset names it: `hash:ip`, `hash:net`, `hash:ip,port`, `hash:net,port`, `hash:mac`, `bitmap:port`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The options of `ipset create` behind the type, such as `family inet6 maxelem 1000 timeout 600`.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub options: String,
-    /// Its entries, as one writes them behind `ipset add SET`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Family of its addresses.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub family: SetFamily,
+    /// Elements at most.
+    #[serde(default = "maxelem", skip_serializing_if = "is_maxelem")]
+    pub maxelem: u32,
+    /// Seconds after which an element is forgotten, unless it says otherwise; 0: never. When absent, no element can be forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+    /// `bitmap:port`: the ports it can hold, such as "1-1023".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<String>,
+    /// Its elements, as one writes them behind `ipset add SET`. Those with a timeout are not part of the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<String>,
+}
+
+fn maxelem() -> u32 {
+    65_536
+}
+
+fn is_maxelem(value: &u32) -> bool {
+    *value == maxelem()
+}
+
+impl SetConfig {
+    /// An empty set of this type with every default.
+    pub fn new(kind: impl Into<String>) -> SetConfig {
+        SetConfig { kind: kind.into(), family: SetFamily::Inet, maxelem: maxelem(), timeout: None, range: None, entries: Vec::new() }
+    }
+}
+
+/// Family of the addresses in a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SetFamily {
+    /// IPv4.
+    #[default]
+    Inet,
+    /// IPv6.
+    Inet6,
 }
 
 /// The family of a program.
@@ -146,8 +181,8 @@ pub struct IptablesReply {
 }
 
 impl Tables {
-    /// The names of the tables, in the order of the program's listings.
-    pub const NAMES: [&'static str; 5] = ["mangle", "raw", "filter", "security", "nat"];
+    /// The names of the tables, in the order in which packets meet them.
+    pub const NAMES: [&'static str; 5] = ["raw", "mangle", "nat", "filter", "security"];
 
     /// A table by name.
     pub fn get(&self, name: &str) -> Option<&TableConfig> {

@@ -277,7 +277,7 @@ fn unknown(subject: Subject, key: &str, keys: &[String]) -> Problem {
 }
 
 /// Edits (insert, remove, replace) from `a` to `b`; 100 when the lengths alone say that it is a different word.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(40).collect(), b.chars().collect());
     if a.len().abs_diff(b.len()) > 3 || a.is_empty() {
         return 100;
