@@ -214,6 +214,8 @@ pub struct StatusInfo {
     pub workers: u16,
     /// Number of switches.
     pub switches: u32,
+    /// Number of routers.
+    pub routers: u32,
     /// Number of ports.
     pub ports: u32,
     /// Ports whose link is not up.

@@ -26,10 +26,6 @@ pub struct RouterConfig {
     /// Reverse path filter of every interface that has none of a higher number: 0 none, 1 strict, 2 loose (Linux `conf.all.rp_filter`).
     #[serde(skip_serializing_if = "is_default")]
     pub rp_filter: u8,
-    /// Ports and identifiers that masquerading and SNAT choose from when a rule names none, such as "32768-60999". When absent, those
-    /// of the class of the port that is replaced, as Linux does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ip_local_port_range: Option<Ports>,
     /// Hop limit of packets that the router makes itself (Linux `ip_default_ttl`).
     #[serde(skip_serializing_if = "is_ttl")]
     pub ip_default_ttl: u8,
@@ -82,7 +78,6 @@ impl Default for RouterConfig {
         RouterConfig {
             forwarding: true,
             rp_filter: 0,
-            ip_local_port_range: None,
             ip_default_ttl: 64,
             icmp_ratelimit: 1000,
             icmp_ratemask: 6168,
@@ -386,7 +381,7 @@ fn is_three(value: &u8) -> bool {
 }
 
 /// Address translation of a router: `[router.R.nat]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatConfig {
     /// Which external port a source has for different destinations (RFC 4787 section 4.1).
@@ -395,24 +390,53 @@ pub struct NatConfig {
     /// Which unsolicited packets to an external port reach the host behind it (RFC 4787 section 5).
     #[serde(skip_serializing_if = "is_default")]
     pub filtering: Filtering,
+    /// Even UDP ports stay even and odd ones odd, where the rule names no ports (RFC 4787 REQ-4).
+    #[serde(skip_serializing_if = "defaults::is_yes")]
+    pub port_parity: bool,
+    /// Hosts reach a forwarded port from their own side too, and are seen under their external address (RFC 4787 REQ-9).
+    #[serde(skip_serializing_if = "defaults::is_yes")]
+    pub hairpin: bool,
+    /// Ports and identifiers that sources get when the rule names none, such as "32768-60999" (Linux `ip_local_port_range`). When
+    /// absent, those of the class of the port that is replaced, as Linux does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_local_port_range: Option<Ports>,
     /// How long an idle mapping of UDP lives (RFC 4787 REQ-5) [default: 300s].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub udp_mapping_timeout: Option<Span>,
+    pub udp_timeout: Option<Span>,
     /// How long a mapping of TCP lives that has no established connection (RFC 5382 REQ-5) [default: 240s].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_transitory_timeout: Option<Span>,
     /// How long an idle mapping of an ICMP identifier lives (RFC 5508 REQ-2) [default: 60s].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub icmp_mapping_timeout: Option<Span>,
+    pub icmp_timeout: Option<Span>,
+    /// Mappings of the hosts behind one port of a switch at most; no limit when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mappings_per_port: Option<u32>,
+}
+
+impl Default for NatConfig {
+    fn default() -> NatConfig {
+        NatConfig {
+            mapping: Mapping::default(),
+            filtering: Filtering::default(),
+            port_parity: true,
+            hairpin: true,
+            ip_local_port_range: None,
+            udp_timeout: None,
+            tcp_transitory_timeout: None,
+            icmp_timeout: None,
+            mappings_per_port: None,
+        }
+    }
 }
 
 impl NatConfig {
     /// The timeouts that are set, by name.
     pub fn timeouts(&self) -> Vec<(&'static str, Span)> {
         let all = [
-            ("udp_mapping_timeout", self.udp_mapping_timeout),
+            ("udp_timeout", self.udp_timeout),
             ("tcp_transitory_timeout", self.tcp_transitory_timeout),
-            ("icmp_mapping_timeout", self.icmp_mapping_timeout),
+            ("icmp_timeout", self.icmp_timeout),
         ];
         all.into_iter().filter_map(|(name, span)| Some((name, span?))).collect()
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use dataplane::router::{INTERFACES_MAX, ROUTERS_MAX};
+use dataplane::router::{Family, INTERFACES_MAX, ROUTERS_MAX};
 use proto::config::{Config, PortConfig, Span};
 use proto::router::{
     ForwardConfig, ForwardProtocol, InterfaceConfig, NeighborConfig, Network, Ports, RouteConfig, RouteKind, RouterConfig,
@@ -14,6 +14,8 @@ use wire::MacAddr;
 use super::problem::{Problem, Subject};
 use super::validate::{MTU, NAME_HELP, is_name, no_switch};
 use super::vlan;
+use crate::iptables::compile as rules;
+use crate::iptables::fault::{Fault, Place};
 
 /// Smallest MTU of an interface with IPv6 (RFC 8200 section 5).
 pub const IPV6_MTU_MIN: u32 = 1280;
@@ -111,6 +113,11 @@ pub fn interfaces(config: &Config) -> impl Iterator<Item = (&String, &String, &I
     config.router.iter().flat_map(|(router, settings)| settings.interface.iter().map(move |(name, interface)| (router, name, interface)))
 }
 
+/// The part of a router that is about rules.
+pub fn rules_of(settings: &RouterConfig) -> rules::Source<'_> {
+    rules::Source { iptables: &settings.iptables, ip6tables: &settings.ip6tables, ipset: &settings.ipset }
+}
+
 struct Check<'c, 'p> {
     config: &'c Config,
     name: &'c str,
@@ -151,6 +158,9 @@ impl<'c> Check<'c, '_> {
         }
         self.forwards();
         self.timeouts();
+        let names = router.interface.keys().map(String::as_str);
+        let faults = rules::check(&rules_of(router), names);
+        self.problems.extend(faults.into_iter().map(|fault| problem_of(self.name, fault)));
     }
 
     fn interface(&mut self, name: &str, interface: &InterfaceConfig) {
@@ -413,6 +423,22 @@ impl<'c> Check<'c, '_> {
                 self.wrong(subject, key, format!("a timeout of {span}"), format!("1ms to {}s", TIMEOUT_MAX.as_secs()));
             }
         }
+    }
+}
+
+/// A fault of a rule or set at its place in the configuration.
+fn problem_of(router: &str, fault: Fault) -> Problem {
+    let (subject, key) = match fault.place {
+        Place::Chain { family, table, chain, rule } => {
+            let family = if family == Family::V4 { "iptables" } else { "ip6tables" };
+            (Subject::Chain(router.to_owned(), family, table, chain), rule.map(|rule| format!("rules {rule}")))
+        }
+        Place::Set { set, entry } => (Subject::Set(router.to_owned(), set), entry.map(|entry| format!("entries {entry}"))),
+    };
+    let problem = Problem::new(subject, fault.message);
+    match key {
+        Some(key) => problem.at(key),
+        None => problem,
     }
 }
 

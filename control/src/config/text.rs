@@ -174,6 +174,12 @@ fn subject(at: Subject, span: Range<usize>, table: DeTable<'_>, places: &mut Pla
             (Subject::Port(name), "member", DeValue::Table(table)) => {
                 Value::Object(named(|member| Subject::Member(name.clone(), member), table, places))
             }
+            (Subject::Chain(..) | Subject::Set(..), _, DeValue::Array(entries)) => {
+                for (n, entry) in entries.iter().enumerate() {
+                    places.keys.insert((at.clone(), format!("{key} {}", n + 1)), (spans.0.clone(), entry.span()));
+                }
+                json(DeValue::Array(entries))
+            }
             (Subject::Router(name), _, below) => router(name, &key, spans.0, below, places),
             (_, _, other) => json(other),
         };
@@ -194,8 +200,26 @@ fn router(name: &str, key: &str, span: Range<usize>, value: DeValue<'_>, places:
         ("route", DeValue::Array(entries)) => numbered(|index| Subject::Route(name.clone(), index), entries, places),
         ("neighbor", DeValue::Array(entries)) => numbered(|index| Subject::Neighbor(name.clone(), index), entries, places),
         ("forward", DeValue::Array(entries)) => numbered(|index| Subject::Forward(name.clone(), index), entries, places),
+        ("iptables", DeValue::Table(tables)) => rules(&name, "iptables", tables, places),
+        ("ip6tables", DeValue::Table(tables)) => rules(&name, "ip6tables", tables, places),
+        ("ipset", DeValue::Table(sets)) => Value::Object(named(|set| Subject::Set(name.clone(), set), sets, places)),
         (_, other) => json(other),
     }
+}
+
+/// The tables of rules of a family.
+fn rules(router: &str, family: &'static str, tables: DeTable<'_>, places: &mut Places) -> Value {
+    let mut tree = Map::new();
+    for (table, chains) in tables {
+        let table = table.into_inner().into_owned();
+        let make = |chain| Subject::Chain(router.to_owned(), family, table.clone(), chain);
+        let value = match chains.into_inner() {
+            DeValue::Table(chains) => Value::Object(named(make, chains, places)),
+            other => json(other),
+        };
+        tree.insert(table, value);
+    }
+    Value::Object(tree)
 }
 
 /// A TOML value as JSON. What JSON cannot say becomes a text, which no key of ours takes by accident.

@@ -52,7 +52,9 @@ impl Controller {
         match switch.fdb.get(mac, id) {
             Some(entry) if entry.kind == EntryKind::Local => {
                 let port = self.port_name(entry.port).cloned().unwrap_or_default();
-                Err(format!("{mac} in VLAN {vlan} is the switch's own address at host port {port:?}"))
+                let whose =
+                    if port.contains('/') { "a router's own address at interface" } else { "the switch's own address at host port" };
+                Err(format!("{mac} in VLAN {vlan} is {whose} {port:?}"))
             }
             Some(_) => {
                 switch.fdb.remove(mac, id);
