@@ -14,6 +14,7 @@ pub mod device;
 pub mod flow;
 pub mod group;
 pub mod neighbour;
+pub mod iptables;
 pub mod server;
 pub mod store;
 pub mod workers;

@@ -42,7 +42,7 @@ pub struct FlowCursor {
 
 impl Names for Controller {
     fn router(&self, zone: u16) -> Option<String> {
-        self.router_of_zone(zone)
+        self.compiled.routers.iter().find(|(_, parts)| parts.id.0 == zone).map(|(name, _)| name.clone())
     }
 
     fn port(&self, port: PortId) -> Option<String> {
@@ -56,13 +56,9 @@ impl Controller {
         self.walk = Walk { lost: table.events_lost(), table: Some(table), ..Walk::default() };
     }
 
-    fn router_of_zone(&self, zone: u16) -> Option<String> {
-        let _ = zone;
-        None
-    }
-
     fn zone_of_router(&self, router: &str) -> Result<u16, String> {
-        Err(format!("router {router:?} does not exist"))
+        let parts = self.compiled.routers.get(router);
+        parts.map(|parts| parts.id.0).ok_or_else(|| format!("router {router:?} does not exist (see `show routers`)"))
     }
 
     fn matcher(&self, filter: &api::FlowFilter) -> Result<Matcher, String> {
