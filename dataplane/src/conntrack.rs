@@ -22,10 +22,13 @@ mod check;
 mod confirm;
 mod control;
 mod expect;
+pub mod extension;
 mod flow;
+pub mod helper;
 mod icmp;
 mod index;
 mod sctp;
+pub mod seqadj;
 pub mod settings;
 mod stats;
 mod table;
@@ -93,6 +96,8 @@ impl Status {
     pub const HELPER: Status = Status(1 << 13);
     /// Lost the race for its tuple to another flow (`IPS_NAT_CLASH`): known by its answers only, for a second.
     pub const NAT_CLASH: Status = Status(1 << 14);
+    /// The SYN proxy opened it. Ours alone, so far from Linux's bits.
+    pub const SYN_PROXY: Status = Status(1 << 31);
 
     /// Whether all bits of `other` are set.
     #[inline]
@@ -308,6 +313,7 @@ pub struct Conntrack {
     watched: AtomicBool,
     watch: Mutex<Option<Arc<control::Watch>>>,
     events_lost: AtomicU64,
+    extensions: extension::Extensions,
 }
 
 impl Conntrack {
@@ -325,6 +331,7 @@ impl Conntrack {
             watched: AtomicBool::new(false),
             watch: Mutex::new(None),
             events_lost: AtomicU64::new(0),
+            extensions: extension::Extensions::new(max),
         }
     }
 

@@ -48,7 +48,10 @@ impl<'a> Fragments<'a> {
     }
 
     /// Puts fragments into `burst` until it is full; `true` when more are to come.
-    pub fn next_batch(&mut self, burst: &mut Burst<'a>) -> bool {
+    pub fn next_batch<'b>(&mut self, burst: &mut Burst<'b>) -> bool
+    where
+        'a: 'b,
+    {
         unimplemented!()
     }
 }
