@@ -3,13 +3,14 @@
 //! [`Controller`] lives on the control thread and is driven by [`crate::server`]: requests, events of devices and workers,
 //! and time, which is always an argument. It owns the configuration, the compiled switch and the state of each link.
 //! [`Controller::transact`] (in [`transaction`]) is the only way the configuration changes. [`links`] follows devices that
-//! come and go, `bonds` runs bonds, [`report`] and [`bond_report`] answer questions, [`upkeep`] is what happens with time.
+//! come and go, `bonds` runs bonds, [`report`], [`bond_report`] and [`router_report`] answer questions, [`upkeep`] is what happens with time.
 
 pub mod addresses;
 pub mod bond_report;
 mod bonds;
 pub mod links;
 pub mod report;
+pub mod router_report;
 pub mod transaction;
 pub mod upkeep;
 
@@ -25,7 +26,7 @@ use proto::api::{Event, Link};
 use proto::config::{Config, PollMode, PortConfig};
 use wire::{MacAddr, VlanId};
 
-use crate::compile::Compiled;
+use crate::compile::{Compiled, Flows};
 use crate::config;
 use crate::device::{Devices, Netdev, VhostUserLink, VhostUserState};
 use crate::store::Store;
@@ -41,6 +42,7 @@ pub struct Controller {
     workers: Box<dyn Workers>,
     config: Config,
     compiled: Compiled,
+    flows: Flows,
     port_names: Vec<Option<String>>,
     switch_names: Vec<Option<String>>,
     links: BTreeMap<String, PortLink>,
@@ -110,12 +112,14 @@ impl Controller {
         config: Config,
         now: Nanos,
     ) -> Result<Controller, String> {
+        let flows = Flows::new(config.daemon.conntrack_max, workers.count());
         let mut controller = Controller {
             devices,
             store,
             workers,
             config: Config::default(),
             compiled: Compiled::default(),
+            flows,
             port_names: Vec::new(),
             switch_names: Vec::new(),
             links: BTreeMap::new(),

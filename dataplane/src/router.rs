@@ -3,9 +3,19 @@
 //! A router has interfaces. Each is a port in a VLAN of a switch, with a MAC address of its own and no device
 //! (`Port::interface`): what is switched to it is routed, and what it sends is switched.
 
+use std::hash::RandomState;
+use std::sync::Arc;
+
 use wire::MacAddr;
 
+use crate::conntrack::{self, Conntrack};
+use crate::nat::{self, NatState};
+use crate::rules::{AddressTypes, RouterView, RuleSet};
 use crate::snapshot::PortId;
+use crate::synproxy::SynProxy;
+use fib::{AddressType, Fib, RouteKind};
+use neighbour::Neighbours;
+use packet::Packet;
 
 pub mod address;
 pub mod fib;
@@ -102,18 +112,161 @@ impl Interface {
 
 /// A router at one point in time.
 pub struct Router {
+    /// Its number.
+    pub id: RouterId,
     /// Zone of its flows in the table of connections, as [`crate::conntrack::Tuple::zone`].
     pub zone: u16,
     /// Whether packets pass through it (Linux `ip_forward`).
     pub forwarding: bool,
     /// By [`InterfaceId`]; `None` where the number is free.
     pub interfaces: Vec<Option<Interface>>,
+    /// Its routes.
+    pub fib_v4: Fib,
+    /// Its IPv6 routes.
+    pub fib_v6: Fib,
+    /// Its rules for IPv4 packets (`iptables`).
+    pub rules_v4: Option<Arc<RuleSet>>,
+    /// Its rules for IPv6 packets (`ip6tables`).
+    pub rules_v6: Option<Arc<RuleSet>>,
+    /// Time to live and hop limit of what it sends itself (Linux `ip_default_ttl`).
+    pub default_ttl: u8,
+    /// How it tracks connections.
+    pub conntrack: conntrack::Settings,
+    /// How it translates addresses.
+    pub nat: nat::Settings,
+    /// How it puts fragments together.
+    pub reassembly: reassembly::Settings,
+    /// How often it sends ICMP errors.
+    pub icmp: icmp::RateLimit,
+    /// The connections of all routers of the daemon.
+    pub connections: Arc<Conntrack>,
+    /// The translations of all routers of the daemon.
+    pub nat_state: Arc<NatState>,
+    /// Its neighbours.
+    pub neighbours: Arc<Neighbours>,
+    /// Answers SYNs in place of servers.
+    pub syn_proxy: Arc<SynProxy>,
 }
 
 impl Router {
+    /// A router without interfaces, with every default.
+    pub fn new(id: RouterId, connections: Arc<Conntrack>, nat_state: Arc<NatState>) -> Router {
+        Router {
+            id,
+            zone: id.0,
+            forwarding: true,
+            interfaces: Vec::new(),
+            fib_v4: Fib::new(Family::V4, Vec::new()),
+            fib_v6: Fib::new(Family::V6, Vec::new()),
+            rules_v4: None,
+            rules_v6: None,
+            default_ttl: 64,
+            conntrack: conntrack::Settings::default(),
+            nat: nat::Settings::default(),
+            reassembly: reassembly::Settings::default(),
+            icmp: icmp::RateLimit::default(),
+            connections,
+            nat_state,
+            neighbours: Arc::default(),
+            syn_proxy: Arc::new(SynProxy::new(RandomState::new())),
+        }
+    }
+
     /// The interface with this number.
     #[inline]
     pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
         self.interfaces.get(id.index()).and_then(Option::as_ref)
+    }
+
+    /// Its interfaces with their numbers.
+    pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceId, &Interface)> {
+        (0u8..).zip(&self.interfaces).filter_map(|(id, interface)| Some((InterfaceId(id), interface.as_ref()?)))
+    }
+
+    /// The routes of a family.
+    #[inline]
+    pub fn fib(&self, family: Family) -> &Fib {
+        match family {
+            Family::V4 => &self.fib_v4,
+            Family::V6 => &self.fib_v6,
+        }
+    }
+
+    /// The rules for packets of a family.
+    #[inline]
+    pub fn rules(&self, family: Family) -> Option<&RuleSet> {
+        match family {
+            Family::V4 => self.rules_v4.as_deref(),
+            Family::V6 => self.rules_v6.as_deref(),
+        }
+    }
+
+    /// Whether `address` is one of its own.
+    pub fn is_local(&self, family: Family, address: Address) -> bool {
+        self.fib(family).address_type(address, None) == AddressType::Local
+    }
+
+    /// Whether `address` stands for a group of stations.
+    pub fn is_group(&self, family: Family, address: Address) -> bool {
+        matches!(self.fib(family).address_type(address, None), AddressType::Multicast | AddressType::Broadcast)
+    }
+
+    /// The interface and the next hop of what the router itself sends. Link-local destinations and groups are at `scope`.
+    pub fn route_for_own(&self, family: Family, destination: Address, scope: Option<InterfaceId>) -> Option<(InterfaceId, Address)> {
+        let fib = self.fib(family);
+        let route = match scope {
+            Some(scope) if destination.is_multicast(family) => return Some((scope, destination)),
+            Some(scope) => fib.lookup_on(destination, scope),
+            None => fib.lookup(destination),
+        };
+        match route?.kind {
+            RouteKind::Unicast { interface, via } => Some((interface, via.unwrap_or(destination))),
+            _ => None,
+        }
+    }
+
+    /// The address it has for `destination`: of the interface that leads there (`inet_select_addr`, `ipv6_dev_get_saddr`).
+    pub fn source_towards(&self, family: Family, destination: Address, scope: Option<InterfaceId>) -> Option<Address> {
+        let (id, next_hop) = self.route_for_own(family, destination, scope)?;
+        let near = if family == Family::V4 { next_hop } else { destination };
+        let of = |interface: &Interface| fib::source_address(interface, family, near);
+        // An interface without an address borrows that of another.
+        self.interface(id).and_then(of).or_else(|| self.interfaces().find_map(|(_, interface)| of(interface)))
+    }
+}
+
+impl RouterView for Router {
+    fn id(&self) -> RouterId {
+        self.id
+    }
+
+    fn address_types(&self, family: Family, address: Address, interface: Option<InterfaceId>) -> AddressTypes {
+        match self.fib(family).address_type(address, interface) {
+            AddressType::Unspecified => AddressTypes::UNSPEC,
+            AddressType::Local => AddressTypes::LOCAL,
+            AddressType::Broadcast => AddressTypes::BROADCAST,
+            AddressType::Unicast => AddressTypes::UNICAST,
+            AddressType::Multicast => AddressTypes::MULTICAST,
+            AddressType::Blackhole => AddressTypes::BLACKHOLE,
+            AddressType::Unreachable => AddressTypes::UNREACHABLE,
+            AddressType::Prohibit => AddressTypes::PROHIBIT,
+        }
+    }
+
+    fn source_address(&self, family: Family, interface: InterfaceId, destination: Address) -> Option<Address> {
+        let near = match self.route_for_own(family, destination, Some(interface)) {
+            Some((out, next_hop)) if family == Family::V4 && out == interface => next_hop,
+            _ => destination,
+        };
+        fib::source_address(self.interface(interface)?, family, near)
+    }
+
+    fn reverse_path(&self, packet: &Packet, in_interface: Option<InterfaceId>, loose: bool, accept_local: bool) -> bool {
+        let Some(interface) = in_interface else { return true };
+        match self.fib(packet.family).lookup_on(packet.source, interface).map(|route| route.kind) {
+            Some(RouteKind::Unicast { interface: best, .. }) => loose || best == interface,
+            Some(RouteKind::Local { .. }) => accept_local,
+            _ => false,
+        }
     }
 }
