@@ -9,8 +9,10 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use dataplane::bond::{Bond, BondState, HashPolicy, MEMBERS_MAX, Member, Mode, PuntRules};
 use dataplane::clock::{self, Nanos};
+use dataplane::conntrack::Conntrack;
 use dataplane::counters::PortCounters;
 use dataplane::fdb::Fdb;
+use dataplane::nat::NatState;
 use dataplane::snapshot::{Port, PortId, PortState, Snapshot, Switch, SwitchId};
 use proto::bond::{BondMode, XmitHashPolicy};
 use proto::config::{Config, PortConfig, PortKind, SwitchConfig};
@@ -191,8 +193,25 @@ pub fn compile(config: &Config, old_config: &Config, old: &Compiled, context: &C
     }
 
     let routers = router::parts(config, old, context, &mut port_ids)?;
-    let snapshot = Arc::new(snapshot(config, &switches, &ports, &routers, old));
+    let snapshot = Arc::new(snapshot(config, &switches, &ports, &routers, old, context.flows));
     Ok(Compiled { switches, ports, routers, snapshot })
+}
+
+/// The flows of all routers of a daemon. They live as long as it does.
+#[derive(Clone)]
+pub struct Flows {
+    /// Their connections.
+    pub connections: Arc<Conntrack>,
+    /// How their addresses are translated.
+    pub nat: Arc<NatState>,
+}
+
+impl Flows {
+    /// Tables for at most `max` flows.
+    pub fn new(max: u32, workers: usize) -> Flows {
+        let max = max as usize;
+        Flows { connections: Arc::new(Conntrack::new(max, workers)), nat: Arc::new(NatState::new(max)) }
+    }
 }
 
 /// What a compilation needs beside the configurations.
@@ -201,6 +220,8 @@ pub struct Context<'c> {
     pub workers: usize,
     /// The moment.
     pub now: Nanos,
+    /// The flows of all routers.
+    pub flows: &'c Flows,
     /// The MAC address of an interface that is given none, by the names of the router and its own.
     pub stable_mac: &'c dyn Fn(&str, &str) -> MacAddr,
 }
@@ -233,6 +254,7 @@ fn snapshot(
     ports: &BTreeMap<String, PortParts>,
     routers: &BTreeMap<String, RouterParts>,
     old: &Compiled,
+    flows: &Flows,
 ) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let mut on_switch: BTreeMap<&String, Vec<PortId>> = BTreeMap::new();
@@ -287,7 +309,7 @@ fn snapshot(
         for (id, port) in router::ports(parts, switches, &snapshot) {
             put(&mut snapshot.ports, id.index(), port);
         }
-        put(&mut snapshot.routers, parts.id.index(), Arc::new(router::router(settings, parts)));
+        put(&mut snapshot.routers, parts.id.index(), Arc::new(router::router(settings, parts, flows)));
     }
     snapshot
 }

@@ -28,7 +28,7 @@ use proto::api::{Event, Link};
 use proto::config::{Config, PollMode, PortConfig};
 use wire::{MacAddr, VlanId};
 
-use crate::compile::Compiled;
+use crate::compile::{Compiled, Flows};
 use crate::config;
 use crate::device::{Devices, Netdev, VhostUserLink, VhostUserState};
 use crate::store::Store;
@@ -44,6 +44,7 @@ pub struct Controller {
     workers: Box<dyn Workers>,
     config: Config,
     compiled: Compiled,
+    flows: Flows,
     port_names: Vec<Option<String>>,
     switch_names: Vec<Option<String>>,
     links: BTreeMap<String, PortLink>,
@@ -114,12 +115,14 @@ impl Controller {
         config: Config,
         now: Nanos,
     ) -> Result<Controller, String> {
+        let flows = Flows::new(config.daemon.conntrack_max, workers.count());
         let mut controller = Controller {
             devices,
             store,
             workers,
             config: Config::default(),
             compiled: Compiled::default(),
+            flows,
             port_names: Vec::new(),
             switch_names: Vec::new(),
             links: BTreeMap::new(),

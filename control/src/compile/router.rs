@@ -1,6 +1,7 @@
 //! Routers: interfaces as ports of switches, routes, settings.
 
 use std::collections::BTreeMap;
+use std::hash::RandomState;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -10,14 +11,16 @@ use dataplane::counters::PortCounters;
 use dataplane::nat::{self, MappingBehaviour};
 use dataplane::router::fib::{Fib, Route, RouteKind};
 use dataplane::router::icmp::RateLimit;
-use dataplane::router::{Address, Family, Interface, InterfaceAddress, InterfaceId, InterfaceOf, Router, RouterId, RouterState, RpFilter};
+use dataplane::router::neighbour::Neighbours;
+use dataplane::router::{Address, Family, Interface, InterfaceAddress, InterfaceId, InterfaceOf, Router, RouterId, RpFilter, reassembly};
+use dataplane::synproxy::SynProxy;
 use dataplane::snapshot::{Admit, Port, PortId, PortState, PriorityTags, Snapshot, VlanPolicy};
 use proto::config::{Config, Span};
 use proto::router::{self, ConntrackConfig, Filtering, ForwardConfig, InterfaceConfig, Mapping, NatConfig, Network, RouterConfig};
 use wire::{MacAddr, VlanId};
 
 use super::forward::{self, ForwardStates};
-use super::{Compiled, Context, Numbers, SwitchParts, own_switch, put};
+use super::{Compiled, Context, Flows, Numbers, SwitchParts, own_switch, put};
 use crate::config::diff::words;
 use crate::config::router::{interface_towards, rules_of, vlan_of};
 use crate::iptables::compile::{self as rules, RouterRules};
@@ -27,8 +30,10 @@ use crate::iptables::compile::{self as rules, RouterRules};
 pub struct RouterParts {
     /// Its number, which is also the zone of its flows.
     pub id: RouterId,
-    /// What changes without configuration.
-    pub state: Arc<RouterState>,
+    /// Its neighbours, as workers see them.
+    pub neighbours: Arc<Neighbours>,
+    /// Answers SYNs in place of servers; with the key of its cookies.
+    pub syn_proxy: Arc<SynProxy>,
     /// Its interfaces by name.
     pub interfaces: BTreeMap<String, InterfaceParts>,
     /// Its rules and sets, and their counters.
@@ -105,9 +110,9 @@ pub(super) fn parts(
             (interface.clone(), parts)
         });
         let interfaces: BTreeMap<String, InterfaceParts> = interfaces.collect();
-        let (id, state) = match former {
-            Some(former) => (former.id, former.state.clone()),
-            None => (RouterId(routers.take()), Arc::new(RouterState::default())),
+        let (id, neighbours, syn_proxy) = match former {
+            Some(former) => (former.id, former.neighbours.clone(), former.syn_proxy.clone()),
+            None => (RouterId(routers.take()), Arc::default(), Arc::new(SynProxy::new(RandomState::new()))),
         };
         let forwards = forward::states(&settings.forward, former.map(|former| &former.forwards), context.workers);
         let front = [Family::V4, Family::V6].map(|family| forward::front(family, &settings.forward, &forwards, context.workers));
@@ -117,7 +122,7 @@ pub(super) fn parts(
             let faults: Vec<String> = faults.iter().map(|fault| format!("router {name:?}: {fault}")).collect();
             faults.join("\n")
         })?;
-        all.insert(name.clone(), RouterParts { id, state, interfaces, rules: Arc::new(rules), forwards });
+        all.insert(name.clone(), RouterParts { id, neighbours, syn_proxy, interfaces, rules: Arc::new(rules), forwards });
     }
     Ok(all)
 }
@@ -171,7 +176,7 @@ pub(super) fn ports(parts: &RouterParts, switches: &BTreeMap<String, SwitchParts
 }
 
 /// The router as workers see it.
-pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
+pub(super) fn router(settings: &RouterConfig, parts: &RouterParts, flows: &Flows) -> Router {
     let mut interfaces = Vec::new();
     for interface in parts.interfaces.values() {
         let compiled = Interface {
@@ -187,24 +192,31 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
         };
         put(&mut interfaces, interface.id.index(), compiled);
     }
-    let fib = [Family::V4, Family::V6].map(|family| Fib::new(family, routes(family, settings, parts, &interfaces)));
+    let fib = |family| Fib::new(family, routes(family, settings, parts, &interfaces));
+    let default = reassembly::Settings::default();
     Router {
-        zone: parts.id.0,
+        fib_v4: fib(Family::V4),
+        fib_v6: fib(Family::V6),
         forwarding: settings.forwarding,
         interfaces,
-        fib,
-        rules: [Family::V4, Family::V6].map(|family| parts.rules.rule_set(family).cloned()),
-        conntrack: conntrack_settings(&settings.conntrack),
+        rules_v4: parts.rules.rule_set(Family::V4).cloned(),
+        rules_v6: parts.rules.rule_set(Family::V6).cloned(),
+        conntrack: conntrack_settings(&settings.conntrack, settings.forward.iter().any(|forward| forward.syn_proxy)),
         nat: nat_settings(&settings.nat),
+        reassembly: reassembly::Settings {
+            ipfrag_time: settings.ipfrag_time.map_or(default.ipfrag_time, nanos),
+            nf_conntrack_frag6_timeout: settings.conntrack.frag6_timeout.map_or(default.nf_conntrack_frag6_timeout, nanos),
+        },
         default_ttl: settings.ip_default_ttl,
-        rate_limit: RateLimit {
+        icmp: RateLimit {
             icmp_ratelimit: Nanos::from(settings.icmp_ratelimit) * 1_000_000,
             icmp_ratemask: settings.icmp_ratemask,
             icmp_msgs_per_sec: settings.icmp_msgs_per_sec,
             icmp_msgs_burst: settings.icmp_msgs_burst,
         },
-        echo_ignore_all: settings.icmp_echo_ignore_all,
-        state: parts.state.clone(),
+        neighbours: parts.neighbours.clone(),
+        syn_proxy: parts.syn_proxy.clone(),
+        ..Router::new(parts.id, flows.connections.clone(), flows.nat.clone())
     }
 }
 
@@ -247,9 +259,10 @@ fn nanos(span: Span) -> Nanos {
     Nanos::try_from(span.0.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
-fn conntrack_settings(config: &ConntrackConfig) -> conntrack::Settings {
+/// What a SYN proxy answers to must belong to no flow, so with one, flows are not taken up in their middle.
+fn conntrack_settings(config: &ConntrackConfig, syn_proxy: bool) -> conntrack::Settings {
     let mut settings = conntrack::Settings {
-        tcp_loose: config.tcp_loose,
+        tcp_loose: config.tcp_loose.unwrap_or(!syn_proxy),
         tcp_be_liberal: config.tcp_be_liberal,
         tcp_ignore_invalid_rst: config.tcp_ignore_invalid_rst,
         tcp_max_retrans: config.tcp_max_retrans,
@@ -301,13 +314,13 @@ mod tests {
     fn every_timeout_of_the_configuration_is_one_of_the_table() {
         for timeout in Timeout::ALL.iter().filter(|timeout| timeout.name() != "tcp_timeout_syn_sent2") {
             let config: ConntrackConfig = serde_json::from_value(serde_json::json!({ timeout.name(): "77s" })).unwrap();
-            let settings = conntrack_settings(&config);
+            let settings = conntrack_settings(&config, false);
             for other in Timeout::ALL {
                 let expected = if other == timeout { 77_000_000_000 } else { other.default_nanos() };
                 assert_eq!(settings.timeouts[*other], expected, "{}", other.name());
             }
         }
-        assert_eq!(conntrack_settings(&ConntrackConfig::default()), conntrack::Settings::default());
+        assert_eq!(conntrack_settings(&ConntrackConfig::default(), false), conntrack::Settings::default());
         assert_eq!(nat_settings(&NatConfig::default()), nat::Settings::default());
     }
 }
