@@ -8,6 +8,8 @@ mod bond_args;
 mod bond_render;
 mod printer;
 mod render;
+mod router_args;
+mod router_render;
 mod settings;
 mod verbs;
 
