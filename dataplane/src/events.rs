@@ -7,6 +7,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::device::Wake;
 use crate::punt::PuntQueue;
+use crate::rules::{LogQueue, LogRecord};
 use crate::worker::WorkerEvent;
 
 /// Events that wait at most.
@@ -19,6 +20,8 @@ pub struct EventQueue {
     lost: AtomicU64,
     /// Frames for control.
     pub punted: PuntQueue,
+    /// Packets that rules log.
+    pub logged: LogQueue,
     notify: Arc<dyn Wake>,
 }
 
@@ -30,6 +33,7 @@ impl EventQueue {
             watch_fdb: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             punted: PuntQueue::new(notify.clone()),
+            logged: LogQueue::default(),
             notify,
         }
     }
@@ -50,6 +54,16 @@ impl EventQueue {
         if self.watch_fdb.load(Ordering::Relaxed) {
             self.push(event);
         }
+    }
+
+    /// Adds a packet that a rule logs; `false` when the queue is full.
+    pub fn log(&self, record: LogRecord) -> bool {
+        let was_empty = self.logged.is_empty();
+        let added = self.logged.push(record);
+        if added && was_empty {
+            self.notify.wake();
+        }
+        added
     }
 
     /// Takes the oldest event.

@@ -13,17 +13,27 @@ use crate::router::packet::Packet;
 use crate::router::{Address, Family, InterfaceId, RouterId};
 
 mod build;
+mod cache;
+mod check;
+mod evaluate;
+mod holds;
+mod index;
+mod log;
 mod matches;
+mod perform;
 mod set;
 mod state;
 mod target;
 
 pub use build::{BuildError, Chain, ChainId, ChainKind, Policy, Rule, RuleSet};
+pub use cache::RuleCache;
+pub use check::{HookSet, check};
+pub use log::{LogQueue, LogRecord};
 pub use matches::{
     AddressTypes, CtStates, End, IcmpType, InterfaceSet, Match, Network, PacketType, PortRange, Ports, Statistic, Test, Ttl,
 };
 pub use set::{Element, IpSet, SetError, SetKind, SetOptions};
-pub use state::{RuleCache, RuleState};
+pub use state::RuleState;
 pub use target::{ConnMark, Log, RejectWith, SynProxy, Target, TcpMss, TtlEdit};
 
 /// The tables, in the order in which a hook asks them.

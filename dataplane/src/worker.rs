@@ -23,6 +23,8 @@ use crate::events::EventQueue;
 use crate::fdb::Learned;
 use crate::pipeline::Pipeline;
 use crate::punt::{InjectError, InjectQueue, Injected, Punted};
+use crate::router::neighbour::NextHop;
+use crate::rules::LogRecord;
 use crate::snapshot::{PortId, Snapshot, SwitchId};
 
 /// How a worker waits for frames.
@@ -88,6 +90,8 @@ pub enum WorkerEvent {
     },
     /// A receive queue said its device is gone.
     DeviceGone(PortId),
+    /// A frame waits for the MAC address of a neighbour.
+    NeighbourNeeded(NextHop),
 }
 
 /// What a worker did.
@@ -158,6 +162,11 @@ impl WorkerHandle {
     /// Takes the oldest event. Events of the address table come only while [`WorkerHandle::watch_fdb`] is on.
     pub fn next_event(&self) -> Option<WorkerEvent> {
         self.shared.events.pop()
+    }
+
+    /// Takes the oldest packet that a rule logged.
+    pub fn next_logged(&self) -> Option<LogRecord> {
+        self.shared.events.logged.pop()
     }
 
     /// Events that did not fit the queue.

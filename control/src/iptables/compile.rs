@@ -40,27 +40,24 @@ impl<'c> Source<'c> {
     }
 }
 
-/// Rules that do not come from the tables: what control puts in front of those of table `nat`, chain `PREROUTING` and
-/// `OUTPUT`, to forward ports.
+/// Rules that do not come from the tables: what control puts in front of those, to forward ports.
 #[derive(Clone, Debug, Default)]
-pub struct Front {
-    /// In front of `PREROUTING`.
-    pub prerouting: Vec<EngineRule>,
-    /// In front of `OUTPUT`.
-    pub output: Vec<EngineRule>,
-}
+pub struct Front(BTreeMap<(Table, Hook), Vec<EngineRule>>);
 
 impl Front {
-    fn is_empty(&self) -> bool {
-        self.prerouting.is_empty() && self.output.is_empty()
+    /// Adds a rule behind those that are at this place.
+    pub fn push(&mut self, table: Table, hook: Hook, rule: EngineRule) {
+        self.0.entry((table, hook)).or_default().push(rule);
     }
 
-    fn at(&self, table: Table, hook: Hook) -> &[EngineRule] {
-        match (table, hook) {
-            (Table::Nat, Hook::Prerouting) => &self.prerouting,
-            (Table::Nat, Hook::Output) => &self.output,
-            _ => &[],
-        }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those at a place.
+    pub fn at(&self, table: Table, hook: Hook) -> &[EngineRule] {
+        self.0.get(&(table, hook)).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -83,6 +83,60 @@ pub enum Target {
     SynProxy(SynProxy),
 }
 
+impl Target {
+    /// The name after `-j`; `None` for a rule without target and for chains.
+    pub const fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Target::None | Target::Jump(_) | Target::Goto(_) => return None,
+            Target::Accept => "ACCEPT",
+            Target::Drop => "DROP",
+            Target::Return => "RETURN",
+            Target::Reject(_) => "REJECT",
+            Target::Log(_) => "LOG",
+            Target::Mark { .. } => "MARK",
+            Target::ConnMark(_) => "CONNMARK",
+            Target::Dscp(_) => "DSCP",
+            Target::Tos { .. } => "TOS",
+            Target::Ttl(_) => "TTL",
+            Target::TcpMss(_) => "TCPMSS",
+            Target::Ct(_) => "CT",
+            Target::Snat(_) => "SNAT",
+            Target::Dnat { .. } => "DNAT",
+            Target::Masquerade { .. } => "MASQUERADE",
+            Target::Redirect { .. } => "REDIRECT",
+            Target::Netmap { .. } => "NETMAP",
+            Target::SynProxy(_) => "SYNPROXY",
+        })
+    }
+
+    /// Whether no rule behind one with this target sees a packet it gets.
+    pub const fn is_terminal(&self) -> bool {
+        match self {
+            Target::Accept
+            | Target::Drop
+            | Target::Reject(_)
+            | Target::Snat(_)
+            | Target::Dnat { .. }
+            | Target::Masquerade { .. }
+            | Target::Redirect { .. }
+            | Target::Netmap { .. }
+            | Target::SynProxy(_) => true,
+            Target::None
+            | Target::Return
+            | Target::Jump(_)
+            | Target::Goto(_)
+            | Target::Log(_)
+            | Target::Mark { .. }
+            | Target::ConnMark(_)
+            | Target::Dscp(_)
+            | Target::Tos { .. }
+            | Target::Ttl(_)
+            | Target::TcpMss(_)
+            | Target::Ct(_) => false,
+        }
+    }
+}
+
 /// What the sender of a rejected packet is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejectWith {
