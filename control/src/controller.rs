@@ -8,6 +8,7 @@
 pub mod addresses;
 pub mod bond_report;
 mod bonds;
+pub mod iptables;
 pub mod links;
 pub mod report;
 pub mod router_report;

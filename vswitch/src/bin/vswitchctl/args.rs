@@ -9,6 +9,7 @@ use proto::config::{Size, Span};
 use wire::MacAddr;
 
 use crate::bond_args::{AddBond, AddMember, BondExplain, DelMember, SetActive, SetBond};
+use crate::iptables_args::Passed;
 
 /// Drives vswitchd, a virtual switch over TAP and AF_PACKET that replaces a Linux bridge.
 #[derive(Debug, Parser)]
@@ -28,6 +29,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Ports", &["add-port", "set-port", "del-port"]),
     ("Bonds", &["add-bond", "set-bond", "add-member", "del-member", "set-active", "bond-explain"]),
     ("Address table", &["add-fdb", "del-fdb", "flush-fdb"]),
+    ("Rules", &["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore", "ipset"]),
     ("Look", &["show", "status", "monitor"]),
     ("Whole configuration", &["check", "apply", "export"]),
     ("Try out", &["sim", "completions"]),
@@ -58,7 +60,7 @@ impl Cli {
             template += &format!("\n{heading}{group}:{heading:#}\n");
             for verb in *verbs {
                 let about = command.find_subcommand(verb).and_then(clap::Command::get_about).map(ToString::to_string).unwrap_or_default();
-                template += &format!("  {literal}{verb:<12}{literal:#} {about}\n");
+                template += &format!("  {literal}{verb:<17}{literal:#} {about}\n");
             }
         }
         template += &format!("\n{heading}Options:{heading:#}\n{{options}}{{after-help}}");
@@ -98,6 +100,23 @@ pub(crate) enum Verb {
     DelFdb(DelFdb),
     /// Forget learned addresses
     FlushFdb(FlushFdb),
+    /// Rules of a router for IPv4, in the language of iptables
+    Iptables(Passed),
+    /// Print the rules of a router for IPv4, for iptables-restore
+    IptablesSave(Passed),
+    /// Replace the rules of a router for IPv4 by those on standard input
+    IptablesRestore(Passed),
+    /// Rules of a router for IPv6
+    #[command(name = "ip6tables")]
+    Ip6tables(Passed),
+    /// Print the rules of a router for IPv6, for ip6tables-restore
+    #[command(name = "ip6tables-save")]
+    Ip6tablesSave(Passed),
+    /// Replace the rules of a router for IPv6 by those on standard input
+    #[command(name = "ip6tables-restore")]
+    Ip6tablesRestore(Passed),
+    /// Sets of addresses for the rules of a router, in the language of ipset
+    Ipset(Passed),
     /// Show switches and ports, or one list in full
     Show(Show),
     /// Show the daemon at a glance
