@@ -10,6 +10,7 @@ pub mod addresses;
 pub mod bond_report;
 mod bonds;
 pub mod flows;
+pub mod iptables;
 pub mod links;
 pub mod report;
 pub mod router_report;
