@@ -9,6 +9,7 @@ use proto::config::{Size, Span};
 use wire::MacAddr;
 
 use crate::bond_args::{AddBond, AddMember, BondExplain, DelMember, SetActive, SetBond};
+use crate::conntrack_args::Conntrack;
 
 /// Drives vswitchd, a virtual switch over TAP and AF_PACKET that replaces a Linux bridge.
 #[derive(Debug, Parser)]
@@ -28,7 +29,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Ports", &["add-port", "set-port", "del-port"]),
     ("Bonds", &["add-bond", "set-bond", "add-member", "del-member", "set-active", "bond-explain"]),
     ("Address table", &["add-fdb", "del-fdb", "flush-fdb"]),
-    ("Look", &["show", "status", "monitor"]),
+    ("Look", &["show", "status", "monitor", "conntrack"]),
     ("Whole configuration", &["check", "apply", "export"]),
     ("Try out", &["sim", "completions"]),
 ];
@@ -104,6 +105,8 @@ pub(crate) enum Verb {
     Status(StatusArgs),
     /// Print events as they happen
     Monitor(Monitor),
+    /// List, count, watch and delete tracked connections, as conntrack(8) does
+    Conntrack(Box<Conntrack>),
     /// Check a configuration file; needs no daemon
     Check(Check),
     /// Replace the whole configuration by that of a file

@@ -6,6 +6,9 @@
 mod args;
 mod bond_args;
 mod bond_render;
+mod conntrack;
+mod conntrack_args;
+mod conntrack_render;
 mod printer;
 mod render;
 mod settings;
