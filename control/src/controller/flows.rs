@@ -42,7 +42,7 @@ pub struct FlowCursor {
 
 impl Names for Controller {
     fn router(&self, zone: u16) -> Option<String> {
-        self.compiled.routers.iter().find(|(_, parts)| parts.id.0 == zone).map(|(name, _)| name.clone())
+        self.router_of_zone(zone)
     }
 
     fn port(&self, port: PortId) -> Option<String> {
@@ -56,9 +56,13 @@ impl Controller {
         self.walk = Walk { lost: table.events_lost(), table: Some(table), ..Walk::default() };
     }
 
+    fn router_of_zone(&self, zone: u16) -> Option<String> {
+        self.compiled.routers.iter().find(|(_, parts)| parts.id.0 == zone).map(|(name, _)| name.clone())
+    }
+
     fn zone_of_router(&self, router: &str) -> Result<u16, String> {
         let parts = self.compiled.routers.get(router);
-        parts.map(|parts| parts.id.0).ok_or_else(|| format!("router {router:?} does not exist (see `show routers`)"))
+        parts.map(|parts| parts.id.0).ok_or_else(|| format!("no router {router:?}"))
     }
 
     fn matcher(&self, filter: &api::FlowFilter) -> Result<Matcher, String> {
