@@ -14,6 +14,7 @@ use crate::router_args::{
     SetInterface, SetRouter,
 };
 use crate::iptables_args::Passed;
+use crate::conntrack_args::Conntrack;
 
 /// Drives vswitchd, a virtual switch over TAP and AF_PACKET that replaces a Linux bridge.
 #[derive(Debug, Parser)]
@@ -36,7 +37,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Routes", &["add-route", "del-route", "add-neighbor", "del-neighbor", "add-forward", "del-forward"]),
     ("Address table", &["add-fdb", "del-fdb", "flush-fdb"]),
     ("Rules", &["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore", "ipset"]),
-    ("Look", &["show", "status", "monitor"]),
+    ("Look", &["show", "status", "monitor", "conntrack"]),
     ("Whole configuration", &["check", "apply", "export"]),
     ("Try out", &["sim", "completions"]),
 ];
@@ -153,6 +154,8 @@ pub(crate) enum Verb {
     Status(StatusArgs),
     /// Print events as they happen
     Monitor(Monitor),
+    /// List, count, watch and delete tracked connections, as conntrack(8) does
+    Conntrack(Box<Conntrack>),
     /// Check a configuration file; needs no daemon
     Check(Check),
     /// Replace the whole configuration by that of a file

@@ -174,6 +174,7 @@ impl Session<'_> {
                 Ok(printer.line(&text)?)
             }),
             Verb::Monitor(a) => self.monitor(printer, a.json),
+            Verb::Conntrack(a) => crate::conntrack::run(self.client()?, printer, a),
             Verb::Check(a) => check(printer, &a.file),
             Verb::Apply(a) => {
                 let request = api::Apply { text: read(&a.file)?, file: Some(name_of(&a.file)), dry_run: a.dry_run };
