@@ -193,25 +193,8 @@ pub fn compile(config: &Config, old_config: &Config, old: &Compiled, context: &C
     }
 
     let routers = router::parts(config, old, context, &mut port_ids)?;
-    let snapshot = Arc::new(snapshot(config, &switches, &ports, &routers, old, context.flows));
+    let snapshot = Arc::new(snapshot(config, &switches, &ports, &routers, old));
     Ok(Compiled { switches, ports, routers, snapshot })
-}
-
-/// The flows of all routers of a daemon. They live as long as it does.
-#[derive(Clone)]
-pub struct Flows {
-    /// Their connections.
-    pub connections: Arc<Conntrack>,
-    /// How their addresses are translated.
-    pub nat: Arc<NatState>,
-}
-
-impl Flows {
-    /// Tables for at most `max` flows.
-    pub fn new(max: u32, workers: usize) -> Flows {
-        let max = max as usize;
-        Flows { connections: Arc::new(Conntrack::new(max, workers)), nat: Arc::new(NatState::new(max)) }
-    }
 }
 
 /// What a compilation needs beside the configurations.
@@ -220,8 +203,10 @@ pub struct Context<'c> {
     pub workers: usize,
     /// The moment.
     pub now: Nanos,
-    /// The flows of all routers.
-    pub flows: &'c Flows,
+    /// The connections of all routers.
+    pub connections: &'c Arc<Conntrack>,
+    /// The translations of all routers.
+    pub translations: &'c Arc<NatState>,
     /// The MAC address of an interface that is given none, by the names of the router and its own.
     pub stable_mac: &'c dyn Fn(&str, &str) -> MacAddr,
 }
@@ -254,7 +239,6 @@ fn snapshot(
     ports: &BTreeMap<String, PortParts>,
     routers: &BTreeMap<String, RouterParts>,
     old: &Compiled,
-    flows: &Flows,
 ) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let mut on_switch: BTreeMap<&String, Vec<PortId>> = BTreeMap::new();
@@ -309,7 +293,7 @@ fn snapshot(
         for (id, port) in router::ports(parts, switches, &snapshot) {
             put(&mut snapshot.ports, id.index(), port);
         }
-        put(&mut snapshot.routers, parts.id.index(), Arc::new(router::router(settings, parts, flows)));
+        put(&mut snapshot.routers, parts.id.index(), Arc::new(router::router(settings, parts)));
     }
     snapshot
 }

@@ -92,12 +92,12 @@ impl Status {
     pub const DYING: Status = Status(1 << 9);
     /// Its timeout does not change.
     pub const FIXED_TIMEOUT: Status = Status(1 << 10);
+    /// The SYN proxy opened it. Ours alone, at a bit that flows of Linux never have (`IPS_TEMPLATE`).
+    pub const SYN_PROXY: Status = Status(1 << 11);
     /// A helper looks into it.
     pub const HELPER: Status = Status(1 << 13);
     /// Lost the race for its tuple to another flow (`IPS_NAT_CLASH`): known by its answers only, for a second.
     pub const NAT_CLASH: Status = Status(1 << 14);
-    /// The SYN proxy opened it. Ours alone, so far from Linux's bits.
-    pub const SYN_PROXY: Status = Status(1 << 31);
 
     /// Whether all bits of `other` are set.
     #[inline]

@@ -22,6 +22,8 @@ mod bind;
 mod crc32c;
 mod mapping;
 pub mod rewrite;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod unique;
 

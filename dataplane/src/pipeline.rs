@@ -140,8 +140,8 @@ impl Pipeline {
             events,
             time: 0,
             bonds: Vec::new(),
-            arrivals: Vec::with_capacity(2 * BURST_MAX),
-            routing: Routing::new(),
+            arrivals: Vec::new(),
+            routing: Routing::none(),
         }
     }
 

@@ -3,7 +3,6 @@
 //! A router has interfaces. Each is a port in a VLAN of a switch, with a MAC address of its own and no device
 //! (`Port::interface`): what is switched to it is routed, and what it sends is switched.
 
-use std::hash::RandomState;
 use std::sync::Arc;
 
 use wire::MacAddr;
@@ -120,55 +119,62 @@ pub struct Router {
     pub forwarding: bool,
     /// By [`InterfaceId`]; `None` where the number is free.
     pub interfaces: Vec<Option<Interface>>,
-    /// Its routes.
-    pub fib_v4: Fib,
-    /// Its IPv6 routes.
-    pub fib_v6: Fib,
-    /// Its rules for IPv4 packets (`iptables`).
-    pub rules_v4: Option<Arc<RuleSet>>,
-    /// Its rules for IPv6 packets (`ip6tables`).
-    pub rules_v6: Option<Arc<RuleSet>>,
-    /// Time to live and hop limit of what it sends itself (Linux `ip_default_ttl`).
-    pub default_ttl: u8,
-    /// How it tracks connections.
+    /// Routes of IPv4 and IPv6.
+    pub fib: [Fib; 2],
+    /// Rules of IPv4 (`iptables`) and IPv6 (`ip6tables`); `None` where there are none.
+    pub rules: [Option<Arc<RuleSet>>; 2],
+    /// How connections are tracked.
     pub conntrack: conntrack::Settings,
-    /// How it translates addresses.
+    /// How addresses are translated.
     pub nat: nat::Settings,
-    /// How it puts fragments together.
+    /// How fragments are put together.
     pub reassembly: reassembly::Settings,
+    /// Time to live and hop limit of packets that the router makes itself (Linux `ip_default_ttl`).
+    pub default_ttl: u8,
     /// How often it sends ICMP errors.
-    pub icmp: icmp::RateLimit,
+    pub rate_limit: icmp::RateLimit,
+    /// Answer no echo requests (Linux `icmp_echo_ignore_all`).
+    pub echo_ignore_all: bool,
+    /// What lives on when the router gets other settings.
+    pub state: Arc<RouterState>,
+}
+
+/// What of a router survives a change of its settings.
+pub struct RouterState {
+    /// Its neighbours. Control writes them, workers read.
+    pub neighbours: Neighbours,
     /// The connections of all routers of the daemon.
     pub connections: Arc<Conntrack>,
     /// The translations of all routers of the daemon.
-    pub nat_state: Arc<NatState>,
-    /// Its neighbours.
-    pub neighbours: Arc<Neighbours>,
+    pub translations: Arc<NatState>,
     /// Answers SYNs in place of servers.
-    pub syn_proxy: Arc<SynProxy>,
+    pub syn_proxy: SynProxy,
+}
+
+impl RouterState {
+    /// The state of a new router.
+    pub fn new(connections: Arc<Conntrack>, translations: Arc<NatState>) -> RouterState {
+        RouterState { neighbours: Neighbours::new(), connections, translations, syn_proxy: SynProxy::default() }
+    }
 }
 
 impl Router {
     /// A router without interfaces, with every default.
-    pub fn new(id: RouterId, connections: Arc<Conntrack>, nat_state: Arc<NatState>) -> Router {
+    pub fn new(id: RouterId, state: Arc<RouterState>) -> Router {
         Router {
             id,
             zone: id.0,
             forwarding: true,
             interfaces: Vec::new(),
-            fib_v4: Fib::new(Family::V4, Vec::new()),
-            fib_v6: Fib::new(Family::V6, Vec::new()),
-            rules_v4: None,
-            rules_v6: None,
-            default_ttl: 64,
+            fib: [Family::V4, Family::V6].map(|family| Fib::new(family, Vec::new())),
+            rules: [None, None],
             conntrack: conntrack::Settings::default(),
             nat: nat::Settings::default(),
             reassembly: reassembly::Settings::default(),
-            icmp: icmp::RateLimit::default(),
-            connections,
-            nat_state,
-            neighbours: Arc::default(),
-            syn_proxy: Arc::new(SynProxy::new(RandomState::new())),
+            default_ttl: 64,
+            rate_limit: icmp::RateLimit::default(),
+            echo_ignore_all: false,
+            state,
         }
     }
 
@@ -186,19 +192,13 @@ impl Router {
     /// The routes of a family.
     #[inline]
     pub fn fib(&self, family: Family) -> &Fib {
-        match family {
-            Family::V4 => &self.fib_v4,
-            Family::V6 => &self.fib_v6,
-        }
+        &self.fib[family.index()]
     }
 
     /// The rules for packets of a family.
     #[inline]
     pub fn rules(&self, family: Family) -> Option<&RuleSet> {
-        match family {
-            Family::V4 => self.rules_v4.as_deref(),
-            Family::V6 => self.rules_v6.as_deref(),
-        }
+        self.rules[family.index()].as_deref()
     }
 
     /// Whether `address` is one of its own.

@@ -3,7 +3,7 @@
 mod lab;
 
 use dataplane::nat::NatRange;
-use dataplane::rules::{Hook, InterfaceSet, Match, Table, Target};
+use dataplane::rules::{Hook, Match, Network, Table, Target, Test};
 use lab::router::{LAN, RouterLab, WAN, base, checksums_are_right, echo, ip, ipv4, rule, seal, tcp, udp};
 
 const SYN: u8 = 2;
@@ -11,9 +11,7 @@ const SYN_ACK: u8 = 0x12;
 const ACK: u8 = 0x10;
 
 fn out(interface: dataplane::router::InterfaceId) -> Match {
-    let mut interfaces = InterfaceSet::default();
-    interfaces.insert(interface);
-    Match::OutInterface(interfaces.into())
+    Match { invert: false, test: Test::OutInterface([interface].into_iter().collect()) }
 }
 
 /// `-t nat -A POSTROUTING -o wan -j MASQUERADE`.
@@ -106,7 +104,8 @@ fn traceroute_through_the_gateway_sees_every_hop() {
 fn a_forwarded_port_leads_to_the_server_from_outside_and_from_inside() {
     let mut lab = gateway();
     let server = NatRange { ports: Some((80, 80)), ..NatRange::address(ip("192.168.1.5")) };
-    let to = vec![Match::Destination(dataplane::rules::Test::is(dataplane::rules::Network::host(ip("203.0.113.254"))))];
+    let to = vec![Match { invert: false, test: Test::Destination(Network::new(ip("203.0.113.254"), u32::MAX.into())) }];
+    let to = to.into_iter().chain([Match { invert: false, test: Test::Protocol(6) }]).collect();
     lab.rules(&[base(Table::Nat, Hook::Prerouting, vec![rule(to, Target::Dnat { range: server, hairpin: true })])]);
     let public = ("203.0.113.254", 8080);
     lab.from_wan(&tcp(("198.51.100.9", 1234), public, SYN, 1, 0, b""));

@@ -41,6 +41,9 @@ pub struct RouterConfig {
     /// How many of them may come at once (Linux `icmp_msgs_burst`).
     #[serde(skip_serializing_if = "is_fifty")]
     pub icmp_msgs_burst: u32,
+    /// Answer no echo requests (Linux `icmp_echo_ignore_all`).
+    #[serde(skip_serializing_if = "is_default")]
+    pub icmp_echo_ignore_all: bool,
     /// How long fragments of IPv4 wait for the others of their packet [default: 30s].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipfrag_time: Option<Span>,
@@ -83,6 +86,7 @@ impl Default for RouterConfig {
             icmp_ratemask: 6168,
             icmp_msgs_per_sec: 1000,
             icmp_msgs_burst: 50,
+            icmp_echo_ignore_all: false,
             ipfrag_time: None,
             interface: BTreeMap::new(),
             route: Vec::new(),

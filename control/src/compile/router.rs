@@ -1,7 +1,6 @@
 //! Routers: interfaces as ports of switches, routes, settings.
 
 use std::collections::BTreeMap;
-use std::hash::RandomState;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -11,16 +10,16 @@ use dataplane::counters::PortCounters;
 use dataplane::nat::{self, MappingBehaviour};
 use dataplane::router::fib::{Fib, Route, RouteKind};
 use dataplane::router::icmp::RateLimit;
-use dataplane::router::neighbour::Neighbours;
-use dataplane::router::{Address, Family, Interface, InterfaceAddress, InterfaceId, InterfaceOf, Router, RouterId, RpFilter, reassembly};
-use dataplane::synproxy::SynProxy;
+use dataplane::router::{
+    Address, Family, Interface, InterfaceAddress, InterfaceId, InterfaceOf, Router, RouterId, RouterState, RpFilter, reassembly,
+};
 use dataplane::snapshot::{Admit, Port, PortId, PortState, PriorityTags, Snapshot, VlanPolicy};
 use proto::config::{Config, Span};
 use proto::router::{self, ConntrackConfig, Filtering, ForwardConfig, InterfaceConfig, Mapping, NatConfig, Network, RouterConfig};
 use wire::{MacAddr, VlanId};
 
 use super::forward::{self, ForwardStates};
-use super::{Compiled, Context, Flows, Numbers, SwitchParts, own_switch, put};
+use super::{Compiled, Context, Numbers, SwitchParts, own_switch, put};
 use crate::config::diff::words;
 use crate::config::router::{interface_towards, rules_of, vlan_of};
 use crate::iptables::compile::{self as rules, RouterRules};
@@ -30,10 +29,8 @@ use crate::iptables::compile::{self as rules, RouterRules};
 pub struct RouterParts {
     /// Its number, which is also the zone of its flows.
     pub id: RouterId,
-    /// Its neighbours, as workers see them.
-    pub neighbours: Arc<Neighbours>,
-    /// Answers SYNs in place of servers; with the key of its cookies.
-    pub syn_proxy: Arc<SynProxy>,
+    /// What changes without configuration.
+    pub state: Arc<RouterState>,
     /// Its interfaces by name.
     pub interfaces: BTreeMap<String, InterfaceParts>,
     /// Its rules and sets, and their counters.
@@ -110,9 +107,9 @@ pub(super) fn parts(
             (interface.clone(), parts)
         });
         let interfaces: BTreeMap<String, InterfaceParts> = interfaces.collect();
-        let (id, neighbours, syn_proxy) = match former {
-            Some(former) => (former.id, former.neighbours.clone(), former.syn_proxy.clone()),
-            None => (RouterId(routers.take()), Arc::default(), Arc::new(SynProxy::new(RandomState::new()))),
+        let (id, state) = match former {
+            Some(former) => (former.id, former.state.clone()),
+            None => (RouterId(routers.take()), Arc::new(RouterState::new(context.connections.clone(), context.translations.clone()))),
         };
         let forwards = forward::states(&settings.forward, former.map(|former| &former.forwards), context.workers);
         let front = [Family::V4, Family::V6].map(|family| forward::front(family, &settings.forward, &forwards, context.workers));
@@ -122,7 +119,7 @@ pub(super) fn parts(
             let faults: Vec<String> = faults.iter().map(|fault| format!("router {name:?}: {fault}")).collect();
             faults.join("\n")
         })?;
-        all.insert(name.clone(), RouterParts { id, neighbours, syn_proxy, interfaces, rules: Arc::new(rules), forwards });
+        all.insert(name.clone(), RouterParts { id, state, interfaces, rules: Arc::new(rules), forwards });
     }
     Ok(all)
 }
@@ -176,7 +173,7 @@ pub(super) fn ports(parts: &RouterParts, switches: &BTreeMap<String, SwitchParts
 }
 
 /// The router as workers see it.
-pub(super) fn router(settings: &RouterConfig, parts: &RouterParts, flows: &Flows) -> Router {
+pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
     let mut interfaces = Vec::new();
     for interface in parts.interfaces.values() {
         let compiled = Interface {
@@ -192,15 +189,15 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts, flows: &Flows
         };
         put(&mut interfaces, interface.id.index(), compiled);
     }
-    let fib = |family| Fib::new(family, routes(family, settings, parts, &interfaces));
+    let fib = [Family::V4, Family::V6].map(|family| Fib::new(family, routes(family, settings, parts, &interfaces)));
     let default = reassembly::Settings::default();
     Router {
-        fib_v4: fib(Family::V4),
-        fib_v6: fib(Family::V6),
+        id: parts.id,
+        zone: parts.id.0,
         forwarding: settings.forwarding,
         interfaces,
-        rules_v4: parts.rules.rule_set(Family::V4).cloned(),
-        rules_v6: parts.rules.rule_set(Family::V6).cloned(),
+        fib,
+        rules: [Family::V4, Family::V6].map(|family| parts.rules.rule_set(family).cloned()),
         conntrack: conntrack_settings(&settings.conntrack, settings.forward.iter().any(|forward| forward.syn_proxy)),
         nat: nat_settings(&settings.nat),
         reassembly: reassembly::Settings {
@@ -208,15 +205,14 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts, flows: &Flows
             nf_conntrack_frag6_timeout: settings.conntrack.frag6_timeout.map_or(default.nf_conntrack_frag6_timeout, nanos),
         },
         default_ttl: settings.ip_default_ttl,
-        icmp: RateLimit {
+        rate_limit: RateLimit {
             icmp_ratelimit: Nanos::from(settings.icmp_ratelimit) * 1_000_000,
             icmp_ratemask: settings.icmp_ratemask,
             icmp_msgs_per_sec: settings.icmp_msgs_per_sec,
             icmp_msgs_burst: settings.icmp_msgs_burst,
         },
-        neighbours: parts.neighbours.clone(),
-        syn_proxy: parts.syn_proxy.clone(),
-        ..Router::new(parts.id, flows.connections.clone(), flows.nat.clone())
+        echo_ignore_all: settings.icmp_echo_ignore_all,
+        state: parts.state.clone(),
     }
 }
 

@@ -113,8 +113,9 @@ impl NatState {
 
     /// Binds the destination of a flow that begins outside to the endpoint inside whose mapping it is sent to, if the sender may
     /// send to it. To be asked at PREROUTING when no rule translated the destination. ICMP queries never begin outside.
-    pub fn inbound(&self, at: &At<'_>, tracking: &mut Tracking, settings: &Settings) -> Inbound {
-        let (inbound, tuple) = self.decide_inbound(at.now, tracking, settings);
+    pub fn inbound(&self, conntrack: &Conntrack, at: &At<'_>, tracking: &mut Tracking, settings: &Settings) -> Inbound {
+        let others = Others { conntrack, tracking, at };
+        let (inbound, tuple) = self.decide_inbound(&others, at.now, tracking, settings);
         if inbound == Inbound::Translated {
             set(tracking, Manip::Destination, tuple);
         }
@@ -163,7 +164,7 @@ impl NatState {
     }
 
     /// The tuple that packets of the original direction leave with; `None` if nothing is to be decided.
-    fn decide(
+    pub(super) fn decide(
         &self,
         flows: &impl Flows,
         at: (PortId, Nanos),
@@ -184,7 +185,7 @@ impl NatState {
         Ok(Some(tuple))
     }
 
-    fn decide_hairpin(
+    pub(super) fn decide_hairpin(
         &self,
         flows: &impl Flows,
         at: (PortId, Nanos),
@@ -308,7 +309,13 @@ impl NatState {
         Ok(tuple)
     }
 
-    fn decide_inbound(&self, now: Nanos, tracking: &Tracking, settings: &Settings) -> (Inbound, Option<Tuple>) {
+    pub(super) fn decide_inbound(
+        &self,
+        flows: &impl Flows,
+        now: Nanos,
+        tracking: &Tracking,
+        settings: &Settings,
+    ) -> (Inbound, Option<Tuple>) {
         const UNMAPPED: (Inbound, Option<Tuple>) = (Inbound::Unmapped, None);
         if self.mappings() == 0 || settings.mapping != MappingBehaviour::EndpointIndependent {
             return UNMAPPED;
@@ -316,9 +323,13 @@ impl NatState {
         let Some(mut tuple) = current(tracking, Manip::Destination).filter(|tuple| Key::of(tuple) == Key::Port) else { return UNMAPPED };
         let mut table = self.lock();
         let Some(index) = table.find_external(&Endpoint::destination(&tuple), now) else { return UNMAPPED };
-        // A sender inside is to the others what it is outside.
-        let own = table.find_internal(&Endpoint::source(&tuple), now, |mapping| mapping.is_exclusive());
-        let (address, port) = own.map_or((tuple.source, tuple.source_port), |own| (table.get(own).address, table.get(own).port));
+        let (mut address, mut port) = (tuple.source, tuple.source_port);
+        // A sender inside is to the others what it is outside, and has sent, even if the other will not have it yet.
+        if let Some(own) = table.find_internal(&Endpoint::source(&tuple), now, |mapping| mapping.is_exclusive()) {
+            table.refresh(own, now.saturating_add(timeout(settings, &tuple)));
+            table.add_remote(own, tuple.destination, tuple.destination_port, flows);
+            (address, port) = (table.get(own).address, table.get(own).port);
+        }
         let may_send = match settings.filtering {
             Filtering::EndpointIndependent => true,
             Filtering::AddressDependent => table.has_remote(index, |known, _| known == address),
@@ -355,7 +366,7 @@ fn current(tracking: &Tracking, manip: Manip) -> Option<Tuple> {
 }
 
 /// Writes a decision into the flow.
-fn set(tracking: &mut Tracking, manip: Manip, tuple: Option<Tuple>) {
+pub(super) fn set(tracking: &mut Tracking, manip: Manip, tuple: Option<Tuple>) {
     let Some(reply) = tuple.and_then(|tuple| tuple.inverse()) else { return };
     if reply != tracking.reply {
         tracking.reply = reply;

@@ -26,6 +26,8 @@ mod link;
 mod own;
 mod reassemble;
 
+use std::hash::{BuildHasher, RandomState};
+
 use arrayvec::ArrayVec;
 use wire::{MacAddr, ethernet};
 
@@ -47,10 +49,12 @@ use crate::router::{Address, Family, InterfaceId, InterfaceOf, Router, RpFilter}
 use crate::rules::{Hook, RuleCache, Table};
 use crate::snapshot::{PortId, Snapshot};
 use link::{PuntLimiter, write_ethernet};
-use own::OwnPackets;
+use own::{OWN_MAX, OwnPackets};
 
 /// Routers a packet may cross in one go, as it may patch ports.
 const HOPS_MAX: usize = 8;
+/// Flows whose rules a worker remembers, at each hook and in each direction.
+const RULE_CACHE: usize = 16_384;
 /// Bursts of frames that routers make, one inside the other: a packet of a router may be cut into fragments on its way
 /// through another.
 const MEMORIES: usize = 3;
@@ -83,17 +87,27 @@ pub(super) struct Routing {
 }
 
 impl Routing {
-    pub(super) fn new() -> Routing {
+    /// For workers without routers: it has no memory to speak of.
+    pub(super) fn none() -> Routing {
+        Routing::new(1, 0, 0)
+    }
+
+    /// For workers with routers.
+    fn full() -> Routing {
+        Routing::new(RULE_CACHE, MEMORIES, OWN_MAX)
+    }
+
+    fn new(rule_cache: usize, memories: usize, own: usize) -> Routing {
         Routing {
-            spare: Vec::with_capacity(2 * BURST_MAX),
+            spare: Vec::with_capacity(own),
             punts: PuntLimiter::default(),
-            own: OwnPackets::new(),
-            memories: (0..MEMORIES).map(|_| BurstMemory::new()).collect(),
+            own: OwnPackets::new(own),
+            memories: (0..memories).map(|_| BurstMemory::new()).collect(),
             reassembler: Reassembler::new(),
             waiting: [Some(Waiting::new()), Some(Waiting::new())],
-            wholes: (0..MEMORIES).map(|_| Vec::with_capacity(FRAME_MAX)).collect(),
+            wholes: (0..memories).map(|_| Vec::with_capacity(FRAME_MAX)).collect(),
             limiter: IcmpLimiter::new(),
-            cache: RuleCache::new(),
+            cache: RuleCache::new(rule_cache, RandomState::new().hash_one(())),
         }
     }
 }
@@ -398,7 +412,7 @@ impl Pipeline {
     fn transmit(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>, to: InterfaceId, next_hop: Address) -> Result<Step, Step> {
         let family = p.packet.family;
         let Some(interface) = p.router.interface(to) else { return Err(Step::Drop(DropReason::PortDown)) };
-        let resolved = p.router.neighbours.view().resolve(to, family, next_hop);
+        let resolved = p.router.state.neighbours.view().resolve(to, family, next_hop);
         let mac = match resolved {
             Resolved::Mac(mac) => mac,
             Resolved::Unknown | Resolved::Failed => MacAddr::ZERO,

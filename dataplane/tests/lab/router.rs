@@ -9,7 +9,7 @@ use dataplane::fdb::EntryKind;
 use dataplane::nat::NatState;
 use dataplane::router::fib::{Fib, Route, RouteKind};
 use dataplane::router::neighbour::Neighbour;
-use dataplane::router::{Address, Family, Interface, InterfaceAddress, InterfaceId, InterfaceOf, Router, RouterId, RpFilter};
+use dataplane::router::{Address, Family, Interface, InterfaceAddress, InterfaceId, InterfaceOf, Router, RouterId, RouterState, RpFilter};
 use dataplane::rules::{Chain, ChainKind, Hook, Match, Policy, Rule, RuleSet, RuleState, Table, Target};
 use dataplane::snapshot::{Port, PortId, SwitchId};
 use std::net::IpAddr;
@@ -61,7 +61,7 @@ impl RouterLab {
             (WAN_MAC, ["203.0.113.254/24", "fd00:2::fe/64", "fe80::2/64"]),
         ];
         let connections = Arc::new(Conntrack::new(4096, 1));
-        let mut router = Router::new(RouterId(0), connections, Arc::new(NatState::new(4096)));
+        let mut router = Router::new(RouterId(0), Arc::new(RouterState::new(connections, Arc::new(NatState::new(4096)))));
         for (number, (address, own_addresses)) in (0u8..).zip(interfaces) {
             let (id, switch) = (PortId(4 + u16::from(number)), SwitchId(number.into()));
             let mut port = Port::new(switch, 2);
@@ -118,18 +118,18 @@ impl RouterLab {
             let connected = Fib::routes_of(family, router.interfaces());
             Fib::new(family, connected.into_iter().chain(routes.iter().filter(|(f, _)| *f == family).map(|(_, route)| *route)).collect())
         };
-        (router.fib_v4, router.fib_v6) = (table(Family::V4), table(Family::V6));
+        router.fib = [Family::V4, Family::V6].map(table);
     }
 
     /// Makes the neighbours known to the worker.
     pub fn publish(&mut self) {
         let neighbours = self.neighbours.clone();
-        self.router().neighbours.publish(&neighbours, 1);
+        self.router().state.neighbours.publish(&neighbours, 1);
     }
 
     /// Gives the router these IPv4 rules.
     pub fn rules(&mut self, chains: &[Chain]) {
-        self.router().rules_v4 = Some(Arc::new(RuleSet::build(Family::V4, chains).unwrap()));
+        self.router().rules[0] = Some(Arc::new(RuleSet::build(Family::V4, chains).unwrap()));
     }
 
     /// A packet from a station of the LAN to the router's MAC address.

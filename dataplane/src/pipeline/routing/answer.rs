@@ -25,7 +25,7 @@ impl Pipeline {
                 return Ok(self.punt_to_router(cx, p.at, p.frame));
             }
             (ip_protocol::ICMP, Upper::Icmp { .. }) | (ip_protocol::ICMPV6, Upper::Icmp { .. }) => {
-                if !icmp::is_echo_request(p.frame, &packet) || (family == Family::V4 && to_group) {
+                if p.router.echo_ignore_all || !icmp::is_echo_request(p.frame, &packet) || (family == Family::V4 && to_group) {
                     return Ok(Step::Taken);
                 }
                 let source = if to_group { p.source_towards(packet.source) } else { Some(packet.destination) };
@@ -67,7 +67,7 @@ impl Pipeline {
         let is_local = p.router.is_local(family, packet.destination);
         let source = if is_local { Some(packet.destination) } else { p.source_towards(packet.source) };
         let Some(source) = source else { return };
-        if !self.routing.limiter.allow(&p.router.icmp, family, packet.source, error, self.time) {
+        if !self.routing.limiter.allow(&p.router.rate_limit, family, packet.source, error, self.time) {
             return;
         }
         self.routing.own.add(|own| {

@@ -48,7 +48,7 @@ impl Pipeline {
                 out_interface: p.out_interface,
                 mark: &mut p.mark,
                 tracking: (table != Table::Raw).then_some(&mut p.tracking),
-                conntrack: &p.router.connections,
+                conntrack: &p.router.state.connections,
                 template: &mut p.template,
                 router: p.router,
                 path_mtu,
@@ -74,7 +74,7 @@ impl Pipeline {
     /// Finds the flow of the packet.
     #[inline]
     pub(super) fn track(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>) {
-        p.tracking = p.router.connections.track(&self.conntrack_at(cx, p), &p.template, &p.packet, p.frame);
+        p.tracking = p.router.state.connections.track(&self.conntrack_at(cx, p), &p.template, &p.packet, p.frame);
         if p.by_syn_proxy && matches!(p.tracking.flow, FlowRef::New(_)) {
             p.tracking.status.insert(Status::SYN_PROXY);
         }
@@ -101,11 +101,11 @@ impl Pipeline {
             Manip::Destination => Status::DST_NAT_DONE,
         };
         let (router, at) = (p.router, self.conntrack_at(cx, p));
-        let state = &router.nat_state;
+        let state = &router.state.translations;
         let exhausted = |_| Step::Drop(DropReason::NatExhausted);
         if p.tracking.new_flow().is_some_and(|flow| flow.nat.is_some()) && !p.tracking.status.intersects(done) {
             // Another flow announced this one, and said how.
-            state.follow(&router.connections, &at, &mut p.tracking, &router.nat).map_err(exhausted)?;
+            state.follow(&router.state.connections, &at, &mut p.tracking, &router.nat).map_err(exhausted)?;
         }
         if p.tracking.status.contains(done) {
             return Ok(());
@@ -123,16 +123,16 @@ impl Pipeline {
             _ => None,
         };
         if range.is_none() && hook == Hook::Prerouting {
-            match state.inbound(&at, &mut p.tracking, &router.nat) {
+            match state.inbound(&router.state.connections, &at, &mut p.tracking, &router.nat) {
                 Inbound::Translated => return Ok(()),
                 Inbound::Filtered => return Err(Step::Drop(DropReason::NatFiltered)),
                 Inbound::Unmapped => {}
             }
         }
         if range.is_none() && hook == Hook::Postrouting && p.hairpin && p.in_interface == p.out_interface {
-            return state.hairpin(&router.connections, &at, &mut p.tracking, &router.nat).map_err(exhausted);
+            return state.hairpin(&router.state.connections, &at, &mut p.tracking, &router.nat).map_err(exhausted);
         }
-        state.bind(&router.connections, &at, &mut p.tracking, manip, range, &router.nat).map_err(exhausted)
+        state.bind(&router.state.connections, &at, &mut p.tracking, manip, range, &router.nat).map_err(exhausted)
     }
 
     /// Enters the flow that this packet begins into the table.
@@ -142,7 +142,7 @@ impl Pipeline {
             return Ok(());
         }
         let at = self.conntrack_at(cx, p);
-        p.router.connections.confirm(&at, &mut p.tracking).map_err(|error| {
+        p.router.state.connections.confirm(&at, &mut p.tracking).map_err(|error| {
             Step::Drop(match error {
                 ConfirmError::TableFull => DropReason::ConntrackFull,
                 ConfirmError::Quota => DropReason::ConntrackLimit,
@@ -156,7 +156,7 @@ impl Pipeline {
     pub(super) fn extend(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>) -> Result<(), Step> {
         let at = self.conntrack_at(cx, p);
         let router = p.router;
-        match router.connections.extend(&router.syn_proxy, &at, p.frame, &mut p.packet, &mut p.tracking) {
+        match router.state.connections.extend(&router.state.syn_proxy, &at, p.frame, &mut p.packet, &mut p.tracking) {
             Ok(Established::Pass) => Ok(()),
             Ok(Established::Open(to_server)) => {
                 self.send_as_client(p, &to_server);
@@ -177,7 +177,7 @@ impl Pipeline {
     fn syn_proxy(&mut self, p: &Passage<'_, '_, '_>, options: rules::SynProxy) -> Result<(), Step> {
         let rules::SynProxy { mss, wscale, sack_perm, timestamp, ecn } = options;
         let offer = synproxy::Options { mss, wscale, sack_perm, timestamp, ecn };
-        match p.router.syn_proxy.target(&offer, p.frame, &p.packet, self.time) {
+        match p.router.state.syn_proxy.target(&offer, p.frame, &p.packet, self.time) {
             Ok(synproxy::Verdict::Continue) => Ok(()),
             Ok(synproxy::Verdict::Answer(to_client)) => {
                 self.send_segment(p, OwnKind::Untracked, &to_client);

@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use wire::{MacAddr, ethernet};
 
 use super::super::{At, Lane, Lanes, Pipeline, Target};
-use super::{Cx, Leaving, Passage, Step};
+use super::{Cx, Leaving, Passage, Routing, Step};
 use crate::burst::BURST_MAX;
 use crate::clock::{Nanos, tick};
 use crate::drop_reason::DropReason;
@@ -53,6 +53,10 @@ impl PuntLimiter {
 impl Pipeline {
     /// Makes room for the ports of a new configuration.
     pub(in super::super) fn prepare_routing(&mut self, snapshot: &Snapshot) {
+        if self.routing.memories.is_empty() && snapshot.routers.iter().any(Option::is_some) {
+            self.routing = Routing::full();
+            self.arrivals.reserve(2 * BURST_MAX);
+        }
         self.routing.punts.prepare(snapshot.ports.len());
     }
 
@@ -175,7 +179,7 @@ impl Pipeline {
     fn send_resolved(&mut self, snapshot: &Snapshot, tick: u32, waiting: &mut Waiting) {
         let Some(mut memory) = self.routing.memories.pop() else { return };
         waiting.settle(self.time, |hop| match snapshot.router(hop.router) {
-            Some(router) => router.neighbours.view().resolve(hop.interface, hop.family, hop.address),
+            Some(router) => router.state.neighbours.view().resolve(hop.interface, hop.family, hop.address),
             None => Resolved::Failed,
         });
         loop {

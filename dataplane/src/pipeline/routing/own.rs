@@ -15,7 +15,7 @@ use crate::router::{Family, InterfaceId, RouterId};
 use crate::snapshot::PortId;
 
 /// Packets of routers that wait at most: more than one for each frame of a burst.
-const OWN_MAX: usize = 2 * BURST_MAX;
+pub(super) const OWN_MAX: usize = 2 * BURST_MAX;
 
 /// Whose packet it is.
 pub(super) enum OwnKind {
@@ -48,7 +48,8 @@ pub(super) struct OwnPackets {
 }
 
 impl OwnPackets {
-    pub(super) fn new() -> OwnPackets {
+    /// Room for `max` packets.
+    pub(super) fn new(max: usize) -> OwnPackets {
         let blank = || OwnPacket {
             router: RouterId(0),
             family: Family::V4,
@@ -58,7 +59,7 @@ impl OwnPackets {
             len: 0,
             octets: [0; ethernet::HEADER_LEN + ERROR_MAX],
         };
-        OwnPackets { waiting: Vec::with_capacity(OWN_MAX), free: (0..OWN_MAX).map(|_| Box::new(blank())).collect() }
+        OwnPackets { waiting: Vec::with_capacity(max), free: (0..max).map(|_| Box::new(blank())).collect() }
     }
 
     /// Adds a packet that `write` makes; it says how long it is, or `None` for no packet after all. When too many wait there is
