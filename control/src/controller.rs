@@ -11,6 +11,7 @@ pub mod bond_report;
 mod bonds;
 pub mod flows;
 pub mod links;
+pub mod neighbours;
 pub mod report;
 pub mod router_report;
 pub mod transaction;
@@ -52,6 +53,7 @@ pub struct Controller {
     switch_names: Vec<Option<String>>,
     links: BTreeMap<String, PortLink>,
     bonds: BTreeMap<String, bonds::RunningBond>,
+    neighbours: neighbours::Agents,
     generation: u64,
     started: Nanos,
     events: VecDeque<Event>,
@@ -132,6 +134,7 @@ impl Controller {
             switch_names: Vec::new(),
             links: BTreeMap::new(),
             bonds: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
             generation: 0,
             started: now,
             events: VecDeque::new(),
