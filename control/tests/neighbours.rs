@@ -6,8 +6,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use control::neighbour::Nud;
+use dataplane::clock::Clock;
 use dataplane::memory::MemoryFrame;
 use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacketSlice, PacketBuilder};
+use proto::router_api::RouterFilter;
 use support::{Bench, eventually};
 use wire::MacAddr;
 
@@ -168,6 +170,9 @@ fn fixed_neighbours_need_no_question() {
     give(&bench, "host", udp((HOST, HOST_IP), LAN, PEER_IP, b"hello"));
     let octets = await_frame(&mut bench, "up", "the packet", |octets| (octets[12..14] == [8, 0]).then(|| octets.to_vec()));
     assert_eq!(octets[..6], PEER.0);
+    let infos = bench.controller.neighbor_infos(&RouterFilter { router: Some("gw".into()) }, bench.clock.now());
+    let shown: Vec<_> = infos.iter().map(|info| (info.dev.as_str(), info.address, info.lladdr, info.state.as_str())).collect();
+    assert_eq!(shown, [("wan", PEER_IP.into(), Some(PEER), "PERMANENT")]);
     bench.apply(GATEWAY).unwrap();
     assert_eq!(state(&bench, PEER_IP), None);
 }
