@@ -155,7 +155,7 @@ fn any_probe() -> impl Strategy<Value = Probe> {
                     probe.tracking.as_mut().unwrap().status.insert(Status::ASSURED);
                 }
             }
-            Probe { in_interface: Some(InterfaceId(1 + u8::from(reply))), out_interface: Some(InterfaceId(out % 2)), ..probe }
+            Probe { in_interface: Some(InterfaceId(mark as u8 % 2)), out_interface: Some(InterfaceId(out % 2)), ..probe }
         },
     )
 }
