@@ -3,13 +3,14 @@
 //! [`Controller`] lives on the control thread and is driven by [`crate::server`]: requests, events of devices and workers,
 //! and time, which is always an argument. It owns the configuration, the compiled switch and the state of each link.
 //! [`Controller::transact`] (in [`transaction`]) is the only way the configuration changes. [`links`] follows devices that
-//! come and go, `bonds` runs bonds, [`report`] and [`bond_report`] answer questions, [`upkeep`] is what happens with time.
+//! come and go, `bonds` runs bonds, [`report`], [`bond_report`] and [`router_report`] answer questions, [`upkeep`] is what happens with time.
 
 pub mod addresses;
 pub mod bond_report;
 mod bonds;
 pub mod links;
 pub mod report;
+pub mod router_report;
 pub mod transaction;
 pub mod upkeep;
 

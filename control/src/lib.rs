@@ -12,6 +12,7 @@ pub mod controller;
 pub mod device;
 pub mod flow;
 pub mod group;
+pub mod iptables;
 pub mod server;
 pub mod store;
 pub mod workers;

@@ -4,18 +4,43 @@
 //! that it begins enters the table, so what is dropped on the way leaves no entry. In between the flow travels by value in
 //! [`Tracking`], where NAT changes the tuple of its answers.
 
-use crate::clock::Nanos;
-use crate::frame::Frame;
-use crate::router::address::Address;
-use crate::router::packet::Packet;
-use crate::snapshot::PortId;
+use core::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
+use crate::clock::Nanos;
+use crate::router::address::Address;
+use crate::snapshot::PortId;
+use crate::sync::{AtomicUsize, Mutex, Ordering};
+
+use expect::Expectations;
+use flow::Flow;
+use index::Index;
+use stats::Counters;
+use table::Table;
+
+mod check;
+mod confirm;
+mod control;
+mod expect;
 mod flow;
+mod icmp;
+mod index;
+mod sctp;
 pub mod settings;
+mod stats;
+mod table;
+mod tcp;
+mod tcp_window;
+mod track;
 pub mod tuple;
 
+pub use control::{Counts, Event, EventKind, FlowInfo, FlowState};
+pub use expect::{ExpectError, Expectation, ExpectationInfo};
 pub use flow::{ExpectedNat, NewFlow};
+pub use sctp::SctpState;
 pub use settings::{Settings, Timeout, Timeouts};
+pub use stats::Stats;
+pub use tcp::TcpState;
 pub use tuple::{Direction, Tuple};
 
 /// Deadlines in the table count in 2^20 ns, about a millisecond.
@@ -259,35 +284,7 @@ impl SequenceAdjustment {
     }
 }
 
-/// A flow that another one announced (`struct nf_conntrack_expect`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expectation {
-    /// The tuple of its first packet.
-    pub tuple: Tuple,
-    /// Its source address may be any.
-    pub any_source: bool,
-    /// Its source port may be any.
-    pub any_source_port: bool,
-    /// The helper that will look into it.
-    pub helper: Option<HelperKind>,
-    /// For how long it is expected.
-    pub timeout: Nanos,
-    /// How it is translated, if the flow that announces it is.
-    pub nat: Option<ExpectedNat>,
-}
-
-/// Why a flow is not expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExpectError {
-    /// Too many flows are expected.
-    Full,
-    /// Another flow expects the same.
-    Clash,
-    /// The flow that announces it is gone, or none.
-    NoMaster,
-}
-
-/// Told of the end of flows that have a mapping. Called without any lock of the table.
+/// Told of the end of flows that have a mapping. Called without any lock of an entry; it must not ask the table.
 pub trait FlowEnd: Send + Sync {
     /// A flow with this `mapping` ([`NewFlow::mapping`]) left the table.
     fn flow_ended(&self, mapping: u32, now: Nanos);
@@ -295,88 +292,137 @@ pub trait FlowEnd: Send + Sync {
 
 /// The connections of one daemon. Any thread may use any method; `At::worker` names the counters, which only one thread
 /// at a time may write.
+///
+/// Packets of a known flow take the lock of that flow and no other. A flow takes 224 octets with its part of the index (32 more
+/// with `acct`), which the system gives as they are needed.
 pub struct Conntrack {
-    max: usize,
+    index: Index,
+    table: Table,
+    /// Flows now.
+    count: AtomicUsize,
+    max: AtomicUsize,
+    expectations: Expectations,
+    counters: Box<[Counters]>,
+    listener: OnceLock<Box<dyn FlowEnd>>,
+    /// Whether anybody takes events.
+    watched: AtomicBool,
+    watch: Mutex<Option<Arc<control::Watch>>>,
+    events_lost: AtomicU64,
 }
 
 impl Conntrack {
-    /// A table for `max` flows (Linux `nf_conntrack_max`), asked by this many workers.
+    /// A table for `max` flows (Linux `nf_conntrack_max`; at most 2^28), asked by this many workers.
     pub fn new(max: usize, workers: usize) -> Conntrack {
-        let _ = workers;
-        Conntrack { max }
+        let max = max.clamp(1, index::ENTRIES_MAX);
+        Conntrack {
+            index: Index::new(max),
+            table: Table::new(max),
+            count: AtomicUsize::new(0),
+            max: AtomicUsize::new(max),
+            expectations: Expectations::default(),
+            counters: (0..workers.max(1)).map(|_| Counters::default()).collect(),
+            listener: OnceLock::new(),
+            watched: AtomicBool::new(false),
+            watch: Mutex::new(None),
+            events_lost: AtomicU64::new(0),
+        }
     }
 
     /// Flows it can hold.
     pub fn max(&self) -> usize {
-        self.max
+        self.max.load(Ordering::Relaxed)
     }
 
-    /// Finds the flow of a packet, or begins one.
-    #[inline]
-    pub fn track(&self, at: &At<'_>, template: &Template, packet: &Packet, frame: &Frame<'_>) -> Tracking {
-        let _ = (at, template, packet, frame);
-        Tracking::none(CtState::Untracked)
+    /// Flows it holds, with those that are over and not yet swept.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
-    /// Enters the flow that a packet begins into the table; nothing for other packets.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfirmError`]: the packet must be dropped.
-    #[inline]
-    pub fn confirm(&self, at: &At<'_>, tracking: &mut Tracking) -> Result<(), ConfirmError> {
-        let _ = (at, tracking);
-        Ok(())
+    fn counters(&self, at: &At<'_>) -> &Counters {
+        &self.counters[at.worker % self.counters.len()]
+    }
+
+    /// Locks the flow of a packet, if it is in the table.
+    fn known(&self, tracking: &Tracking) -> Option<crate::sync::MutexGuard<'_, Flow>> {
+        let FlowRef::Known(id) = tracking.flow else { return None };
+        self.table.lock(id.index).filter(|flow| flow.is_live() && flow.generation == id.generation)
     }
 
     /// Whether another flow than that of `tracking` has packets with the tuple `reply` (`nf_conntrack_tuple_taken`).
-    pub fn is_taken(&self, tracking: &Tracking, reply: &Tuple, now: Nanos) -> bool {
-        let _ = (tracking, reply, now);
-        false
+    pub fn is_taken(&self, at: &At<'_>, tracking: &Tracking, reply: &Tuple) -> bool {
+        let original = &tracking.original;
+        let taken = self.index.find(self.index.hash(reply), |index, direction| {
+            let flow = self.table.lock(index)?;
+            let other = flow.matches(direction, reply) && !flow::is_due(flow.deadline, flow::tick(at.now));
+            // With the same first packet it is the same flow, and confirming sorts that out.
+            (other && !flow.matches(Direction::Original, original)).then_some(())
+        });
+        if taken.is_some() {
+            self.counters(at).found.add(1);
+        }
+        taken.is_some()
     }
 
     /// The flow that packets with this tuple belong to, and their direction in it.
     pub fn find(&self, tuple: &Tuple, now: Nanos) -> Option<(ConnId, Direction)> {
-        let _ = (tuple, now);
-        None
+        self.index.find(self.index.hash(tuple), |index, direction| {
+            let flow = self.table.lock(index)?;
+            let found = flow.matches(direction, tuple) && !flow::is_due(flow.deadline, flow::tick(now));
+            found.then(|| (ConnId { index, generation: flow.generation }, direction))
+        })
     }
 
     /// Sets the mark of a flow.
     pub fn set_mark(&self, tracking: &mut Tracking, mark: u32) {
+        if tracking.flow == FlowRef::None {
+            return;
+        }
         tracking.mark = mark;
+        if let Some(mut flow) = self.known(tracking) {
+            flow.mark = mark;
+        }
     }
 
     /// Time until a flow is forgotten, if no packet comes; `None` for one that is not in the table.
     pub fn expires_in(&self, tracking: &Tracking, now: Nanos) -> Option<Nanos> {
-        let _ = (tracking, now);
-        None
-    }
-
-    /// Announces a flow.
-    ///
-    /// # Errors
-    ///
-    /// [`ExpectError`].
-    pub fn expect(&self, at: &At<'_>, master: &Tracking, expectation: &Expectation) -> Result<(), ExpectError> {
-        let _ = (at, master, expectation);
-        Err(ExpectError::NoMaster)
+        self.known(tracking).map(|flow| flow::left(flow.deadline, now))
     }
 
     /// How sequence numbers of the two directions of a flow are adjusted, if they are ([`Status::SEQ_ADJUST`]).
     pub fn sequence_adjustments(&self, tracking: &Tracking) -> Option<[SequenceAdjustment; 2]> {
-        let _ = tracking;
-        None
+        if !tracking.status.contains(Status::SEQ_ADJUST) {
+            return None;
+        }
+        match &tracking.flow {
+            FlowRef::None => None,
+            FlowRef::Known(_) => self.known(tracking).map(|flow| flow.adjustments),
+            FlowRef::New(new) => Some(new.adjustments),
+        }
     }
 
     /// Changes how sequence numbers of the two directions of a flow are adjusted, and sets [`Status::SEQ_ADJUST`]. `false` if the
     /// flow is gone.
     pub fn adjust_sequence(&self, tracking: &mut Tracking, change: impl FnOnce(&mut [SequenceAdjustment; 2])) -> bool {
-        let _ = (tracking, change);
-        false
+        match &mut tracking.flow {
+            FlowRef::None => return false,
+            FlowRef::New(new) => change(&mut new.adjustments),
+            FlowRef::Known(_) => {
+                let Some(mut flow) = self.known(tracking) else { return false };
+                change(&mut flow.adjustments);
+                let mut status = flow.status();
+                status.insert(Status::SEQ_ADJUST);
+                flow.set_status(status);
+            }
+        }
+        tracking.status.insert(Status::SEQ_ADJUST);
+        true
     }
 
-    /// Who is told when flows with a mapping end. Once only.
+    /// Who is told when flows with a mapping end. Only the first call counts.
     pub fn on_flow_end(&self, listener: Box<dyn FlowEnd>) {
-        let _ = listener;
+        let _ = self.listener.set(listener);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -242,6 +242,23 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// Copies the octets.
+    ///
+    /// # Panics
+    ///
+    /// If `into` has another length.
+    pub fn copy_to(&self, into: &mut [u8]) {
+        assert_eq!(self.len(), into.len());
+        let mut rest = into;
+        for piece in self.pieces() {
+            let (now, later) = rest.split_at_mut(piece.len());
+            piece.copy_to(now);
+            rest = later;
+        }
+        // A body that is shorter than it says.
+        rest.fill(0);
+    }
+
     /// `sum` with these octets added.
     #[inline]
     #[must_use]
@@ -548,6 +565,9 @@ mod tests {
                 assert_eq!((body.len(), body.is_empty()), (len, len == 0));
                 assert_eq!(body.octets().collect::<Vec<_>>(), expected, "{cuts:?} {skip} {len}");
                 assert!(body.pieces().all(|piece| !piece.is_empty()));
+                let mut copy = vec![0; len];
+                body.copy_to(&mut copy);
+                assert_eq!(copy, expected, "{cuts:?} {skip} {len}");
                 assert_eq!(body.add_to(Sum::ZERO).fold(), Sum::of(expected).fold());
                 for (start, part) in [(0, len), (len / 2, len / 3), (len, 0)] {
                     let (part, expected) = (body.part(start, part), &expected[start..start + part]);

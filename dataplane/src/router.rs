@@ -3,14 +3,26 @@
 //! A router has interfaces. Each is a port in a VLAN of a switch, with a MAC address of its own and no device
 //! (`Port::interface`): what is switched to it is routed, and what it sends is switched.
 
+use std::sync::Arc;
+
 use wire::MacAddr;
 
+use crate::rules::RuleSet;
 use crate::snapshot::PortId;
+use crate::{conntrack, nat};
 
 pub mod address;
+pub mod fib;
+pub mod fragment;
+pub mod icmp;
+pub mod neighbour;
 pub mod packet;
+pub mod reassembly;
+pub mod waiting;
 
 pub use address::{Address, Family};
+use fib::Fib;
+use neighbour::Neighbours;
 
 /// The number of a router, below [`ROUTERS_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,6 +114,29 @@ pub struct Router {
     pub forwarding: bool,
     /// By [`InterfaceId`]; `None` where the number is free.
     pub interfaces: Vec<Option<Interface>>,
+    /// Routes of IPv4 and IPv6.
+    pub fib: [Fib; 2],
+    /// Rules of IPv4 and IPv6; `None` where there are none.
+    pub rules: [Option<Arc<RuleSet>>; 2],
+    /// How connections are tracked.
+    pub conntrack: conntrack::Settings,
+    /// How addresses are translated.
+    pub nat: nat::Settings,
+    /// Hop limit of packets that the router makes itself (Linux `ip_default_ttl`).
+    pub default_ttl: u8,
+    /// How often it sends ICMP errors.
+    pub rate_limit: icmp::RateLimit,
+    /// Answer no echo requests (Linux `icmp_echo_ignore_all`).
+    pub echo_ignore_all: bool,
+    /// What lives on when the router gets other settings.
+    pub state: Arc<RouterState>,
+}
+
+/// What of a router survives a change of its settings.
+#[derive(Debug, Default)]
+pub struct RouterState {
+    /// Its neighbours. Control writes them, workers read.
+    pub neighbours: Neighbours,
 }
 
 impl Router {

@@ -23,6 +23,7 @@ use crate::events::EventQueue;
 use crate::fdb::Learned;
 use crate::pipeline::Pipeline;
 use crate::punt::{InjectError, InjectQueue, Injected, Punted};
+use crate::router::neighbour::NextHop;
 use crate::rules::LogRecord;
 use crate::snapshot::{PortId, Snapshot, SwitchId};
 
@@ -89,6 +90,8 @@ pub enum WorkerEvent {
     },
     /// A receive queue said its device is gone.
     DeviceGone(PortId),
+    /// A frame waits for the MAC address of a neighbour.
+    NeighbourNeeded(NextHop),
 }
 
 /// What a worker did.

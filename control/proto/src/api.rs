@@ -64,8 +64,9 @@ pub enum Link {
 pub struct PortInfo {
     /// Name.
     pub name: String,
-    /// Its switch.
-    pub switch: String,
+    /// Its switch; none for a port that belongs to interfaces of a router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<String>,
     /// What stands behind it.
     pub kind: PortKind,
     /// State of its link.
@@ -161,7 +162,8 @@ pub struct DropInfo {
     /// Port where they are counted.
     pub port: String,
     /// Switch of the port.
-    pub switch: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<String>,
     /// Name of the reason.
     pub reason: String,
     /// `ingress` or `egress`.
@@ -212,6 +214,8 @@ pub struct StatusInfo {
     pub workers: u16,
     /// Number of switches.
     pub switches: u32,
+    /// Number of routers.
+    pub routers: u32,
     /// Number of ports.
     pub ports: u32,
     /// Ports whose link is not up.

@@ -42,12 +42,12 @@ pub struct NatState {
 struct Others<'a> {
     conntrack: &'a Conntrack,
     tracking: &'a Tracking,
-    now: Nanos,
+    at: &'a At<'a>,
 }
 
 impl Flows for Others<'_> {
     fn is_taken(&self, tuple: &Tuple) -> bool {
-        self.conntrack.is_taken(self.tracking, tuple, self.now)
+        self.conntrack.is_taken(self.at, self.tracking, tuple)
     }
 }
 
@@ -75,7 +75,7 @@ impl NatState {
         range: Option<&NatRange>,
         settings: &Settings,
     ) -> Result<(), BindError> {
-        let others = Others { conntrack, tracking, now: at.now };
+        let others = Others { conntrack, tracking, at };
         let tuple = self.decide(&others, (at.ingress, at.now), tracking, manip, range, settings)?;
         set(tracking, manip, tuple);
         Ok(())
@@ -105,7 +105,7 @@ impl NatState {
     ///
     /// As [`NatState::bind`].
     pub fn hairpin(&self, conntrack: &Conntrack, at: &At<'_>, tracking: &mut Tracking, settings: &Settings) -> Result<(), BindError> {
-        let others = Others { conntrack, tracking, now: at.now };
+        let others = Others { conntrack, tracking, at };
         let tuple = self.decide_hairpin(&others, (at.ingress, at.now), tracking, settings)?;
         set(tracking, Manip::Source, tuple);
         Ok(())
