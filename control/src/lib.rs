@@ -13,6 +13,7 @@ pub mod device;
 pub mod flow;
 pub mod group;
 pub mod iptables;
+pub mod neighbour;
 pub mod server;
 pub mod store;
 pub mod workers;

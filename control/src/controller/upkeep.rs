@@ -47,10 +47,11 @@ impl Controller {
         }
         self.retry_lost(now);
         more |= self.sweep_slice(now);
+        let next_flows = self.sweep_flows(now);
         if more {
             return now;
         }
-        [self.next_retry(), self.next_bond_deadline()].into_iter().flatten().fold(self.next_second, Nanos::min)
+        [self.next_retry(), self.next_bond_deadline(), next_flows].into_iter().flatten().fold(self.next_second, Nanos::min)
     }
 
     /// One slice of the walk; `true` while it goes on.
