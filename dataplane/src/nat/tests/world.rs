@@ -134,9 +134,10 @@ impl World {
                 if !self.flows.contains_key(&original) {
                     continue;
                 }
-                let (last_packet, expires) = (flow.last_packet, flow.last_packet + self.flow_timeout);
-                self.nat.touch_use(&FlowUse { original, reply, status, last_packet, expires }, &self.settings, self.now);
-                if expires <= self.now {
+                if flow.last_packet + self.flow_timeout > self.now {
+                    let last_packet = flow.last_packet;
+                    self.nat.touch_use(&FlowUse { original, reply, status, last_packet }, &self.settings, self.now);
+                } else {
                     self.flows.remove(&original);
                     self.flows.remove(&reply);
                 }
