@@ -12,7 +12,7 @@ use super::mapping::{Endpoint, FlowUse, MappingInfo, Table};
 use super::unique::{self, Key, Wanted};
 use super::{BindError, Filtering, Flows, Manip, MappingBehaviour, NatRange, Settings};
 use crate::clock::Nanos;
-use crate::conntrack::{At, Conntrack, FlowInfo, Status, Timeouts, Tracking, Tuple};
+use crate::conntrack::{At, Conntrack, Status, Timeouts, Tracking, Tuple};
 use crate::router::address::Address;
 use crate::snapshot::PortId;
 
@@ -122,21 +122,35 @@ impl NatState {
         inbound
     }
 
-    /// Says that a flow exists: its mapping lives as long as it does, and then until its timeout after the last packet. To be called
-    /// for every flow of [`Conntrack::list`] at least every 20 s, with the settings of the router in whose zone it is.
-    pub fn touch(&self, flow: &FlowInfo, timeouts: &Timeouts, settings: &Settings, now: Nanos) {
-        if self.mappings() != 0 && flow.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {
-            self.touch_use(&FlowUse::of(flow, timeouts, now), settings, now);
+    /// Looks at the next `slots` flows and mappings from `cursor` on: the mappings that flows use live on, those that ended are
+    /// removed. `settings` are those of the router with a zone. Returns where to go on; 0 when all were seen.
+    ///
+    /// To be called so often that all are seen every 20 s. A mapping then lives as long as a flow uses it, and until its timeout
+    /// after the last packet.
+    pub fn upkeep<'s>(
+        &self,
+        conntrack: &Conntrack,
+        cursor: u32,
+        slots: u32,
+        now: Nanos,
+        settings: impl Fn(u16) -> Option<(&'s Timeouts, &'s Settings)>,
+    ) -> u32 {
+        if self.mappings() == 0 {
+            return 0;
         }
+        let more_flows = conntrack.list(cursor, slots, now, |flow| {
+            if flow.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0))
+                && let Some((timeouts, settings)) = settings(flow.original.zone)
+            {
+                self.touch(&FlowUse::of(flow, timeouts, now), settings, now);
+            }
+        });
+        let more_mappings = self.remove(cursor as usize, slots as usize, |mapping| mapping.expires <= now);
+        if more_flows.is_some() || more_mappings.is_some() { cursor.saturating_add(slots) } else { 0 }
     }
 
-    pub(super) fn touch_use(&self, flow: &FlowUse, settings: &Settings, now: Nanos) {
+    pub(super) fn touch(&self, flow: &FlowUse, settings: &Settings, now: Nanos) {
         self.lock().touch(flow, settings, now);
-    }
-
-    /// Removes those of the next `slots` mappings from `cursor` on that ended. Returns where to go on, or `None` at the end.
-    pub fn sweep(&self, cursor: usize, slots: usize, now: Nanos) -> Option<usize> {
-        self.remove(cursor, slots, |mapping| mapping.expires <= now)
     }
 
     /// Shows the next `slots` mappings from `cursor` on, in no order. Returns where to go on, or `None` at the end.

@@ -2,7 +2,7 @@
 //!
 //! A mapping is made with the first flow of its endpoint and lives until nothing was sent through it for its timeout. Packets of
 //! flows that exist do not come here; instead control walks over the flows and says which mappings they use
-//! ([`NatState::touch`](super::NatState::touch)), more often than the shortest timeout of a flow. With each mapping the remotes
+//! ([`NatState::upkeep`](super::NatState::upkeep)), more often than the shortest timeout of a flow. With each mapping the remotes
 //! it was used for last are kept, for filtering and to find out whether flows still use it.
 //!
 //! All memory is reserved when the table is made, and touched when it is used first.

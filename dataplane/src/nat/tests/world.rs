@@ -136,7 +136,7 @@ impl World {
                 }
                 if flow.last_packet + self.flow_timeout > self.now {
                     let last_packet = flow.last_packet;
-                    self.nat.touch_use(&FlowUse { original, reply, status, last_packet }, &self.settings, self.now);
+                    self.nat.touch(&FlowUse { original, reply, status, last_packet }, &self.settings, self.now);
                 } else {
                     self.flows.remove(&original);
                     self.flows.remove(&reply);
@@ -144,7 +144,7 @@ impl World {
             }
             let mut cursor = Some(0);
             while let Some(at) = cursor {
-                cursor = self.nat.sweep(at, 1000, self.now);
+                cursor = self.nat.remove(at, 1000, |mapping| mapping.expires <= self.now);
             }
         }
     }
