@@ -42,27 +42,27 @@ impl Controller {
             self.poll_devices(now);
             self.poll_hosts(now);
             if self.sweep.switches.is_empty() {
-                self.sweep = Sweep { switches: self.config.switch.keys().cloned().collect(), cursor: 0 };
+                self.sweep = Sweep { switches: self.compiled.switches.keys().cloned().collect(), cursor: 0 };
             }
         }
         self.retry_lost(now);
         more |= self.sweep_slice(now);
+        let next_flows = self.sweep_flows(now);
         if more {
             return now;
         }
-        [self.next_retry(), self.next_bond_deadline()].into_iter().flatten().fold(self.next_second, Nanos::min)
+        [self.next_retry(), self.next_bond_deadline(), next_flows].into_iter().flatten().fold(self.next_second, Nanos::min)
     }
 
     /// One slice of the walk; `true` while it goes on.
     fn sweep_slice(&mut self, now: Nanos) -> bool {
         let Some(name) = self.sweep.switches.last() else { return false };
-        let next = match (self.compiled.switches.get(name), self.config.switch.get(name)) {
-            (Some(parts), Some(settings)) => {
-                let ageing = clock::ticks(u64::try_from(settings.ageing_time.0.as_nanos()).unwrap_or(u64::MAX));
-                parts.fdb.sweep(self.sweep.cursor, SWEEP_SLOTS, clock::tick(now), ageing)
-            }
-            _ => None,
-        };
+        let parts = self.compiled.switches.get(name);
+        let snapshot = &self.compiled.snapshot;
+        let next = parts.and_then(|parts| {
+            let ageing = snapshot.switch(parts.id)?.ageing;
+            parts.fdb.sweep(self.sweep.cursor, SWEEP_SLOTS, clock::tick(now), ageing)
+        });
         match next {
             Some(cursor) => self.sweep.cursor = cursor,
             None => {
@@ -76,8 +76,11 @@ impl Controller {
     fn worker_event(&mut self, event: WorkerEvent, now: Nanos) {
         match event {
             WorkerEvent::DeviceGone(port) => self.device_gone(port, now),
+            WorkerEvent::NeighbourNeeded(_) => {}
             WorkerEvent::Fdb { switch, vlan, mac, port, what } => {
                 let switch = self.switch_names.get(switch.index()).and_then(Option::as_ref);
+                // What is behind a port without switch is no address table of anybody's.
+                let switch = switch.filter(|switch| self.config.switch.contains_key(*switch));
                 let (Some(switch), Some(port)) = (switch.cloned(), self.port_name(port).cloned()) else { return };
                 let vlan = vlan.get();
                 match what {

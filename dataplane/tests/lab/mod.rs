@@ -1,6 +1,8 @@
 //! A switch in memory for scenario tests: memory devices on every port, a virtual clock, counters to compare.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses another part of the lab")]
 
+pub mod router;
+
 use std::sync::Arc;
 
 use dataplane::bond::{Bond, BondState, BondView, HashPolicy, Member, Mode, PuntRules};
@@ -179,7 +181,7 @@ impl Lab {
 
     /// Drops of every port and reason that are not 0.
     pub fn all_drops(&self) -> Vec<(usize, &'static str, u64)> {
-        (0..self.devices.len())
+        (0..self.snapshot.ports.len())
             .flat_map(|port| DropReason::ALL.iter().map(move |reason| (port, reason.name(), self.drops(port, *reason))))
             .filter(|(_, _, n)| *n > 0)
             .collect()
@@ -188,7 +190,7 @@ impl Lab {
     /// Received, copied and injected frames are all transmitted, punted or dropped, over all ports.
     pub fn assert_conserved(&self) {
         let (mut came, mut went) = (0, 0);
-        for port in 0..self.devices.len() {
+        for port in 0..self.snapshot.ports.len() {
             let counters = self.counters(port);
             came += counters.rx_packets.get() + counters.copies.get() + counters.injected.get();
             went += counters.tx_packets.get()
