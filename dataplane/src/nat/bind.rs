@@ -123,7 +123,8 @@ impl NatState {
     }
 
     /// Looks at the next `slots` flows and mappings from `cursor` on: the mappings that flows use live on, those that ended are
-    /// removed. `settings` are those of the router with a zone. Returns where to go on; 0 when all were seen.
+    /// removed. `settings` are those of the router with a zone, where there is none the defaults. Returns where to go on; 0 when all
+    /// were seen.
     ///
     /// To be called so often that all are seen every 20 s. A mapping then lives as long as a flow uses it, and until its timeout
     /// after the last packet.
@@ -138,10 +139,10 @@ impl NatState {
         if self.mappings() == 0 {
             return 0;
         }
+        let default = (Timeouts::default(), Settings::default());
         let more_flows = conntrack.list(cursor, slots, now, |flow| {
-            if flow.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0))
-                && let Some((timeouts, settings)) = settings(flow.original.zone)
-            {
+            if flow.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {
+                let (timeouts, settings) = settings(flow.original.zone).unwrap_or((&default.0, &default.1));
                 self.touch(&FlowUse::of(flow, timeouts, now), settings, now);
             }
         });
