@@ -5,7 +5,7 @@
 //! [`Tracking`], where NAT changes the tuple of its answers.
 
 use core::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::clock::Nanos;
 use crate::router::address::Address;
@@ -289,16 +289,10 @@ impl SequenceAdjustment {
     }
 }
 
-/// Told of the end of flows that have a mapping. Called without any lock of an entry; it must not ask the table.
-pub trait FlowEnd: Send + Sync {
-    /// A flow with this `mapping` ([`NewFlow::mapping`]) left the table.
-    fn flow_ended(&self, mapping: u32, now: Nanos);
-}
-
 /// The connections of one daemon. Any thread may use any method; `At::worker` names the counters, which only one thread
 /// at a time may write.
 ///
-/// Packets of a known flow take the lock of that flow and no other. A flow takes 224 octets with its part of the index (32 more
+/// Packets of a known flow take the lock of that flow and no other. A flow takes 228 octets with its part of the index (32 more
 /// with `acct`), which the system gives as they are needed.
 pub struct Conntrack {
     index: Index,
@@ -308,7 +302,6 @@ pub struct Conntrack {
     max: AtomicUsize,
     expectations: Expectations,
     counters: Box<[Counters]>,
-    listener: OnceLock<Box<dyn FlowEnd>>,
     /// Whether anybody takes events.
     watched: AtomicBool,
     watch: Mutex<Option<Arc<control::Watch>>>,
@@ -327,7 +320,6 @@ impl Conntrack {
             max: AtomicUsize::new(max),
             expectations: Expectations::default(),
             counters: (0..workers.max(1)).map(|_| Counters::default()).collect(),
-            listener: OnceLock::new(),
             watched: AtomicBool::new(false),
             watch: Mutex::new(None),
             events_lost: AtomicU64::new(0),
@@ -423,11 +415,6 @@ impl Conntrack {
         }
         tracking.status.insert(Status::SEQ_ADJUST);
         true
-    }
-
-    /// Who is told when flows with a mapping end. Only the first call counts.
-    pub fn on_flow_end(&self, listener: Box<dyn FlowEnd>) {
-        let _ = self.listener.set(listener);
     }
 }
 

@@ -66,7 +66,7 @@ impl TcpState {
     }
 
     #[inline]
-    const fn timeout(self) -> Timeout {
+    pub(crate) const fn timeout(self) -> Timeout {
         match self {
             TcpState::None | TcpState::SynSent => Timeout::TcpSynSent,
             TcpState::SynRecv => Timeout::TcpSynRecv,

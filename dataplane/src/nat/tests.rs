@@ -5,4 +5,5 @@ mod errors;
 mod packets;
 mod rewriting;
 mod rfc;
+mod tracked;
 mod world;

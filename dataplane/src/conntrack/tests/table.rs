@@ -1,7 +1,7 @@
 //! The table: room, quotas, clashes, expectations, events, counts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::*;
 use super::lab::{CLIENT, Lab, SECOND, SERVER, udp};
@@ -299,28 +299,6 @@ fn flows_are_listed_deleted_and_flushed() {
     assert_eq!(lab.conntrack.get(id, lab.now), None);
     assert_eq!((lab.conntrack.flush(Some(2), lab.now), lab.conntrack.flush(Some(1), lab.now)), (0, 9));
     assert_eq!(lab.conntrack.count(), 0);
-}
-
-struct Ends(Arc<AtomicU32>);
-
-impl FlowEnd for Ends {
-    fn flow_ended(&self, mapping: u32, _: Nanos) {
-        self.0.fetch_add(mapping, Ordering::Relaxed);
-    }
-}
-
-#[test]
-fn who_translates_is_told_of_the_end() {
-    let mut lab = Lab::new(8);
-    let sum = Arc::new(AtomicU32::new(0));
-    lab.conntrack.on_flow_end(Box::new(Ends(sum.clone())));
-    lab.pass(&query(1));
-    let mut tracking = lab.track(&query(2));
-    tracking.new_flow_mut().unwrap().mapping = 42;
-    lab.confirm(&mut tracking).unwrap();
-    lab.wait(31);
-    lab.conntrack.sweep(0, 10, lab.now);
-    assert_eq!((lab.conntrack.count(), sum.load(Ordering::Relaxed)), (0, 42));
 }
 
 /// The promise: at most 256 octets for each of a million flows, index included; the same with `acct` but for the counts.

@@ -1,12 +1,14 @@
 //! A NAT with a plain map for its flows and a virtual clock.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
-use wire::Offload;
+use wire::{Offload, ip_protocol};
 
-use super::packets::edit;
+use super::packets::{Spec, edit};
 use crate::clock::Nanos;
-use crate::conntrack::{CtState, Direction, FlowRef, NewFlow, Status, Tracking, Tuple};
+use crate::conntrack::{self, At, Conntrack, CtState, Direction, FlowRef, NewFlow, Status, Template, Tracking, Tuple};
+use crate::frame::Frame;
 use crate::nat::bind::set;
 use crate::nat::mapping::FlowUse;
 use crate::nat::{BindError, Flows, Inbound, Manip, NatRange, NatState, NotTranslatable, Settings, translate};
@@ -96,12 +98,17 @@ impl Flows for Taken<'_> {
 
 /// A flow that a packet with this tuple begins.
 pub(super) fn begins(original: Tuple) -> Tracking {
-    Tracking {
-        original,
-        reply: original.inverse().unwrap(),
-        flow: FlowRef::New(NewFlow { ingress: PortId(0), mapping: 0, nat: None }),
-        ..Tracking::none(CtState::New)
-    }
+    /// What connection tracking itself knows of a new flow is of no interest here.
+    static FLOW: OnceLock<NewFlow> = OnceLock::new();
+    let flow = *FLOW.get_or_init(|| {
+        let settings = conntrack::Settings::default();
+        let at = At { settings: &settings, zone: 0, worker: 0, ingress: PortId(0), now: 0, own: false };
+        let packet = Spec::new(ip_protocol::UDP, ("10.0.0.1", 1), ("10.0.0.2", 2)).packet();
+        let track = |frame: &mut Frame<'_>, packet: &mut Packet| Conntrack::new(1, 1).track(&at, &Template::default(), packet, frame);
+        *edit(&packet, Offload::NONE, track).1.new_flow().unwrap()
+    });
+    let reply = original.inverse().unwrap();
+    Tracking { original, reply, flow: FlowRef::New(flow), ..Tracking::none(CtState::New) }
 }
 
 impl World {
@@ -127,16 +134,17 @@ impl World {
                 if !self.flows.contains_key(&original) {
                     continue;
                 }
-                let (last_packet, expires) = (flow.last_packet, flow.last_packet + self.flow_timeout);
-                self.nat.touch(&FlowUse { original, reply, status, last_packet, expires }, &self.settings, self.now);
-                if expires <= self.now {
+                if flow.last_packet + self.flow_timeout > self.now {
+                    let last_packet = flow.last_packet;
+                    self.nat.touch(&FlowUse { original, reply, status, last_packet }, &self.settings, self.now);
+                } else {
                     self.flows.remove(&original);
                     self.flows.remove(&reply);
                 }
             }
             let mut cursor = Some(0);
             while let Some(at) = cursor {
-                cursor = self.nat.sweep(at, 1000, self.now);
+                cursor = self.nat.remove(at, 1000, |mapping| mapping.expires <= self.now);
             }
         }
     }

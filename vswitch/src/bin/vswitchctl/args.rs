@@ -9,6 +9,8 @@ use proto::config::{Size, Span};
 use wire::MacAddr;
 
 use crate::bond_args::{AddBond, AddMember, BondExplain, DelMember, SetActive, SetBond};
+use crate::conntrack_args::Conntrack;
+use crate::iptables_args::Passed;
 use crate::router_args::{
     AddForward, AddInterface, AddNeighbor, AddRoute, AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter, OfRouter,
     SetInterface, SetRouter,
@@ -34,7 +36,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Routers", &["add-router", "set-router", "del-router", "add-interface", "set-interface", "del-interface"]),
     ("Routes", &["add-route", "del-route", "add-neighbor", "del-neighbor", "add-forward", "del-forward"]),
     ("Address table", &["add-fdb", "del-fdb", "flush-fdb"]),
-    ("Look", &["show", "status", "monitor"]),
+    ("Rules", &["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore", "ipset"]),
+    ("Look", &["show", "status", "monitor", "conntrack"]),
     ("Whole configuration", &["check", "apply", "export"]),
     ("Try out", &["sim", "completions"]),
 ];
@@ -64,7 +67,7 @@ impl Cli {
             template += &format!("\n{heading}{group}:{heading:#}\n");
             for verb in *verbs {
                 let about = command.find_subcommand(verb).and_then(clap::Command::get_about).map(ToString::to_string).unwrap_or_default();
-                template += &format!("  {literal}{verb:<14}{literal:#} {about}\n");
+                template += &format!("  {literal}{verb:<17}{literal:#} {about}\n");
             }
         }
         template += &format!("\n{heading}Options:{heading:#}\n{{options}}{{after-help}}");
@@ -128,12 +131,31 @@ pub(crate) enum Verb {
     DelFdb(DelFdb),
     /// Forget learned addresses
     FlushFdb(FlushFdb),
+    /// Rules of a router for IPv4, in the language of iptables
+    Iptables(Passed),
+    /// Print the rules of a router for IPv4, for iptables-restore
+    IptablesSave(Passed),
+    /// Replace the rules of a router for IPv4 by those on standard input
+    IptablesRestore(Passed),
+    /// Rules of a router for IPv6
+    #[command(name = "ip6tables")]
+    Ip6tables(Passed),
+    /// Print the rules of a router for IPv6, for ip6tables-restore
+    #[command(name = "ip6tables-save")]
+    Ip6tablesSave(Passed),
+    /// Replace the rules of a router for IPv6 by those on standard input
+    #[command(name = "ip6tables-restore")]
+    Ip6tablesRestore(Passed),
+    /// Sets of addresses for the rules of a router, in the language of ipset
+    Ipset(Passed),
     /// Show switches and ports, or one list in full
     Show(Show),
     /// Show the daemon at a glance
     Status(StatusArgs),
     /// Print events as they happen
     Monitor(Monitor),
+    /// List, count, watch and delete tracked connections, as conntrack(8) does
+    Conntrack(Box<Conntrack>),
     /// Check a configuration file; needs no daemon
     Check(Check),
     /// Replace the whole configuration by that of a file

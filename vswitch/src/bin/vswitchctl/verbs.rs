@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use proto::api::{self, Changed, Filter};
 use proto::bond_status::{ExplainBond, ExplainBondReply};
 use proto::client::{Client, Error};
+use proto::iptables::IptablesFamily::{Ipv4, Ipv6};
 use proto::router_api::{
     AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter, ListForwardsReply, ListInterfacesReply, ListRoutersReply,
     ListRoutesReply, RouterFilter, SetInterface, SetRouter,
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::Failure;
 use crate::args::{Cli, List, Reading, Sim, Verb};
 use crate::bond_render::explanation;
+use crate::iptables_verbs;
 use crate::printer::Printer;
 use crate::render::Render;
 
@@ -32,7 +34,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
 }
 
 /// One run: what was typed, and the connection once there is one.
-struct Session<'a> {
+pub(crate) struct Session<'a> {
     cli: &'a Cli,
     client: Option<Client>,
 }
@@ -45,7 +47,7 @@ impl Session<'_> {
         }
     }
 
-    fn call<R: DeserializeOwned>(&mut self, method: &str, parameters: &impl Serialize) -> Result<R, Error> {
+    pub(crate) fn call<R: DeserializeOwned>(&mut self, method: &str, parameters: &impl Serialize) -> Result<R, Error> {
         self.client()?.call(method, parameters)
     }
 
@@ -172,6 +174,7 @@ impl Session<'_> {
                 Ok(printer.line(&text)?)
             }),
             Verb::Monitor(a) => self.monitor(printer, a.json),
+            Verb::Conntrack(a) => crate::conntrack::run(self.client()?, printer, a),
             Verb::Check(a) => check(printer, &a.file),
             Verb::Apply(a) => {
                 let request = api::Apply { text: read(&a.file)?, file: Some(name_of(&a.file)), dry_run: a.dry_run };
@@ -185,6 +188,13 @@ impl Session<'_> {
                 }
                 Ok(printer.line(&reply.text)?)
             }
+            Verb::Iptables(a) => iptables_verbs::iptables(self, printer, a, Ipv4),
+            Verb::Ip6tables(a) => iptables_verbs::iptables(self, printer, a, Ipv6),
+            Verb::IptablesSave(a) => iptables_verbs::save(self, printer, a, Ipv4),
+            Verb::Ip6tablesSave(a) => iptables_verbs::save(self, printer, a, Ipv6),
+            Verb::IptablesRestore(a) => iptables_verbs::restore(self, printer, a, Ipv4),
+            Verb::Ip6tablesRestore(a) => iptables_verbs::restore(self, printer, a, Ipv6),
+            Verb::Ipset(a) => iptables_verbs::ipset(self, printer, a),
             Verb::Sim(sim) => self.sim(printer, sim),
             Verb::Completions(a) => completions(printer, a.shell),
         }
@@ -392,7 +402,7 @@ fn name_of(file: &Path) -> String {
 }
 
 /// A configuration text; no more of it than the daemon would take.
-fn read(file: &Path) -> Result<String, Failure> {
+pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let limit = api::REQUEST_MAX as u64;
     let outcome = if is_stdin(file) {
