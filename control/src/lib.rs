@@ -8,6 +8,7 @@
 pub mod bond;
 pub mod compile;
 pub mod config;
+pub mod conntrack;
 pub mod controller;
 pub mod device;
 pub mod flow;

@@ -51,7 +51,7 @@ impl Controller {
         if more {
             return now;
         }
-        [self.next_retry(), self.next_bond_deadline(), next_flows].into_iter().flatten().fold(self.next_second, Nanos::min)
+        [self.next_retry(), self.next_bond_deadline(), Some(next_flows)].into_iter().flatten().fold(self.next_second, Nanos::min)
     }
 
     /// One slice of the walk; `true` while it goes on.
