@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use wire::MacAddr;
 
 use crate::api::Link;
+use crate::config::PortConfig;
 use crate::router::{
     Destination, ForwardConfig, ForwardProtocol, InterfaceConfig, NeighborConfig, Network, Ports, RouteConfig, RouteKind, RouterConfig,
 };
@@ -58,9 +59,9 @@ pub struct AddInterface {
     /// Settings.
     #[serde(default)]
     pub config: InterfaceConfig,
-    /// Adds the port for it too: this Ethernet interface, of kind `nic`, under the same name.
+    /// Adds the port that `config.port` names too; a port without switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nic: Option<String>,
+    pub new_port: Option<PortConfig>,
     /// No error when it exists at the same place; its other settings stay as they are.
     #[serde(default)]
     pub may_exist: bool,

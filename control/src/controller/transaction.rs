@@ -326,6 +326,8 @@ impl Controller {
         self.port_names = self.compiled.port_names();
         self.switch_names = self.compiled.switch_names();
         self.forget(&old_config, &old);
+        self.forget_flows(&old, now);
+        self.set_quotas(&self.config);
         for router in self.compiled.routers.values() {
             router.rules.activate(now);
         }

@@ -219,6 +219,10 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
                 if request.dry_run { controller.dry_run(&config)? } else { controller.transact(config, Strictness::Strict, now)? };
             reply(changed)
         }
+        "Iptables" => reply(controller.iptables(&read(parameters)?, now)?),
+        "IptablesRestore" => reply(controller.iptables_restore(&read(parameters)?, now)?),
+        "IptablesSave" => reply(controller.iptables_save(&read(parameters)?)?),
+        "Ipset" => reply(controller.ipset(&read(parameters)?, now)?),
         "SimSend" => {
             let request: api::SimSend = read(parameters)?;
             controller.sim_send(&request.port, &request.frame)?;
