@@ -9,12 +9,12 @@ use proto::config::{Size, Span};
 use wire::MacAddr;
 
 use crate::bond_args::{AddBond, AddMember, BondExplain, DelMember, SetActive, SetBond};
+use crate::conntrack_args::Conntrack;
+use crate::iptables_args::Passed;
 use crate::router_args::{
     AddForward, AddInterface, AddNeighbor, AddRoute, AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter, OfRouter,
     SetInterface, SetRouter,
 };
-use crate::iptables_args::Passed;
-use crate::conntrack_args::Conntrack;
 
 /// Drives vswitchd, a virtual switch over TAP and AF_PACKET that replaces a Linux bridge.
 #[derive(Debug, Parser)]
