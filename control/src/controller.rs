@@ -12,6 +12,7 @@ mod bonds;
 pub mod flows;
 pub mod iptables;
 pub mod links;
+pub mod neighbours;
 pub mod report;
 pub mod router_report;
 mod routers;
@@ -54,6 +55,7 @@ pub struct Controller {
     switch_names: Vec<Option<String>>,
     links: BTreeMap<String, PortLink>,
     bonds: BTreeMap<String, bonds::RunningBond>,
+    neighbours: neighbours::Agents,
     generation: u64,
     started: Nanos,
     events: VecDeque<Event>,
@@ -134,6 +136,7 @@ impl Controller {
             switch_names: Vec::new(),
             links: BTreeMap::new(),
             bonds: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
             generation: 0,
             started: now,
             events: VecDeque::new(),

@@ -341,6 +341,7 @@ impl Controller {
         self.devices.namespaces(&used);
         self.update_patch_links();
         self.join_bonds(now);
+        self.join_neighbours(now);
         let names: Vec<String> = self.compiled.ports.keys().cloned().collect();
         for name in names {
             self.enter_local(&name, clock::tick(now));
