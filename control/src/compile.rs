@@ -9,8 +9,10 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use dataplane::bond::{Bond, BondState, HashPolicy, MEMBERS_MAX, Member, Mode, PuntRules};
 use dataplane::clock::{self, Nanos};
+use dataplane::conntrack::Conntrack;
 use dataplane::counters::PortCounters;
 use dataplane::fdb::Fdb;
+use dataplane::nat::NatState;
 use dataplane::snapshot::{Port, PortId, PortState, Snapshot, Switch, SwitchId};
 use proto::bond::{BondMode, XmitHashPolicy};
 use proto::config::{Config, PortConfig, PortKind, SwitchConfig};
@@ -201,6 +203,10 @@ pub struct Context<'c> {
     pub workers: usize,
     /// The moment.
     pub now: Nanos,
+    /// The connections of all routers.
+    pub connections: &'c Arc<Conntrack>,
+    /// The translations of all routers.
+    pub translations: &'c Arc<NatState>,
     /// The MAC address of an interface that is given none, by the names of the router and its own.
     pub stable_mac: &'c dyn Fn(&str, &str) -> MacAddr,
 }

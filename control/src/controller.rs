@@ -3,11 +3,13 @@
 //! [`Controller`] lives on the control thread and is driven by [`crate::server`]: requests, events of devices and workers,
 //! and time, which is always an argument. It owns the configuration, the compiled switch and the state of each link.
 //! [`Controller::transact`] (in [`transaction`]) is the only way the configuration changes. [`links`] follows devices that
-//! come and go, `bonds` runs bonds, [`report`], [`bond_report`] and [`router_report`] answer questions, [`upkeep`] is what happens with time.
+//! come and go, `bonds` runs bonds, [`flows`] looks at tracked connections, [`report`], [`bond_report`] and [`router_report`] answer
+//! questions, [`upkeep`] is what happens with time.
 
 pub mod addresses;
 pub mod bond_report;
 mod bonds;
+pub mod flows;
 pub mod iptables;
 pub mod links;
 pub mod report;
@@ -20,7 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::clock::Nanos;
+use dataplane::conntrack::Conntrack;
 use dataplane::memory::MemoryDevice;
+use dataplane::nat::NatState;
 use dataplane::snapshot::{PortId, Snapshot};
 use dataplane::worker::Polling;
 use proto::api::{Event, Link};
@@ -43,6 +47,8 @@ pub struct Controller {
     workers: Box<dyn Workers>,
     config: Config,
     compiled: Compiled,
+    connections: Arc<Conntrack>,
+    translations: Arc<NatState>,
     port_names: Vec<Option<String>>,
     switch_names: Vec<Option<String>>,
     links: BTreeMap<String, PortLink>,
@@ -55,6 +61,7 @@ pub struct Controller {
     notes: BTreeMap<&'static str, String>,
     fatal: Option<String>,
     sweep: upkeep::Sweep,
+    walk: flows::Walk,
     next_second: Nanos,
     /// Counts of worker events lost that were reported already.
     worker_events_lost: u64,
@@ -112,12 +119,16 @@ impl Controller {
         config: Config,
         now: Nanos,
     ) -> Result<Controller, String> {
+        let flows_max = config.daemon.conntrack_max as usize;
+        let connections = Arc::new(Conntrack::new(flows_max, workers.count()));
         let mut controller = Controller {
             devices,
             store,
             workers,
             config: Config::default(),
             compiled: Compiled::default(),
+            connections: connections.clone(),
+            translations: Arc::new(NatState::new(flows_max)),
             port_names: Vec::new(),
             switch_names: Vec::new(),
             links: BTreeMap::new(),
@@ -129,9 +140,11 @@ impl Controller {
             notes: BTreeMap::new(),
             fatal: None,
             sweep: upkeep::Sweep::default(),
+            walk: flows::Walk::default(),
             next_second: now,
             worker_events_lost: 0,
         };
+        controller.set_conntrack(connections);
         controller.transact(config, transaction::Strictness::Tolerant, now)?;
         controller.generation = 0;
         controller.events.clear();

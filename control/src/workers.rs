@@ -7,6 +7,7 @@ use std::time::Duration;
 use dataplane::device::{RxQueue, TxQueue, Wake};
 use dataplane::memory::MemoryDevice;
 use dataplane::punt::{InjectError, Punted};
+use dataplane::rules::LogRecord;
 use dataplane::snapshot::{PortId, Snapshot};
 use dataplane::worker::{Attach, Polling, Retired, Update, WorkerEvent, WorkerHandle, WorkerLost, WorkerStats};
 
@@ -55,6 +56,9 @@ pub trait Workers {
 
     /// Takes the oldest frame that some worker punted.
     fn next_punted(&mut self) -> Option<Punted>;
+
+    /// Takes the oldest packet that a rule of some worker logged.
+    fn next_logged(&mut self) -> Option<LogRecord>;
 
     /// Transmits a frame out of the device of a port, whatever its state. Frames leave in the order they are given.
     ///
@@ -169,6 +173,11 @@ impl Workers for WorkerSet {
             }
         }
         None
+    }
+
+    fn next_logged(&mut self) -> Option<LogRecord> {
+        // Workers make few of them: none can hide those of others for long.
+        self.slots.iter().find_map(|slot| slot.handle.next_logged())
     }
 
     fn inject(&mut self, port: PortId, octets: Vec<u8>) -> Result<(), InjectError> {

@@ -5,7 +5,7 @@
 //! [`Tracking`], where NAT changes the tuple of its answers.
 
 use core::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::clock::Nanos;
 use crate::router::address::Address;
@@ -22,10 +22,13 @@ mod check;
 mod confirm;
 mod control;
 mod expect;
+pub mod extension;
 mod flow;
+pub mod helper;
 mod icmp;
 mod index;
 mod sctp;
+pub mod seqadj;
 pub mod settings;
 mod stats;
 mod table;
@@ -89,6 +92,8 @@ impl Status {
     pub const DYING: Status = Status(1 << 9);
     /// Its timeout does not change.
     pub const FIXED_TIMEOUT: Status = Status(1 << 10);
+    /// The SYN proxy opened it. Ours alone, at a bit that flows of Linux never have (`IPS_TEMPLATE`).
+    pub const SYN_PROXY: Status = Status(1 << 11);
     /// A helper looks into it.
     pub const HELPER: Status = Status(1 << 13);
     /// Lost the race for its tuple to another flow (`IPS_NAT_CLASH`): known by its answers only, for a second.
@@ -284,16 +289,10 @@ impl SequenceAdjustment {
     }
 }
 
-/// Told of the end of flows that have a mapping. Called without any lock of an entry; it must not ask the table.
-pub trait FlowEnd: Send + Sync {
-    /// A flow with this `mapping` ([`NewFlow::mapping`]) left the table.
-    fn flow_ended(&self, mapping: u32, now: Nanos);
-}
-
 /// The connections of one daemon. Any thread may use any method; `At::worker` names the counters, which only one thread
 /// at a time may write.
 ///
-/// Packets of a known flow take the lock of that flow and no other. A flow takes 224 octets with its part of the index (32 more
+/// Packets of a known flow take the lock of that flow and no other. A flow takes 228 octets with its part of the index (32 more
 /// with `acct`), which the system gives as they are needed.
 pub struct Conntrack {
     index: Index,
@@ -303,11 +302,11 @@ pub struct Conntrack {
     max: AtomicUsize,
     expectations: Expectations,
     counters: Box<[Counters]>,
-    listener: OnceLock<Box<dyn FlowEnd>>,
     /// Whether anybody takes events.
     watched: AtomicBool,
     watch: Mutex<Option<Arc<control::Watch>>>,
     events_lost: AtomicU64,
+    extensions: extension::Extensions,
 }
 
 impl Conntrack {
@@ -321,10 +320,10 @@ impl Conntrack {
             max: AtomicUsize::new(max),
             expectations: Expectations::default(),
             counters: (0..workers.max(1)).map(|_| Counters::default()).collect(),
-            listener: OnceLock::new(),
             watched: AtomicBool::new(false),
             watch: Mutex::new(None),
             events_lost: AtomicU64::new(0),
+            extensions: extension::Extensions::new(max),
         }
     }
 
@@ -416,11 +415,6 @@ impl Conntrack {
         }
         tracking.status.insert(Status::SEQ_ADJUST);
         true
-    }
-
-    /// Who is told when flows with a mapping end. Only the first call counts.
-    pub fn on_flow_end(&self, listener: Box<dyn FlowEnd>) {
-        let _ = self.listener.set(listener);
     }
 }
 

@@ -18,8 +18,10 @@ pub struct EventQueue {
     queue: ArrayQueue<WorkerEvent>,
     watch_fdb: AtomicBool,
     lost: AtomicU64,
-    /// Frames for control.
+    /// Frames for control, of bonds.
     pub punted: PuntQueue,
+    /// Frames for control, of routers: a queue of its own, so that a storm of ARP does not lose a bond its frames.
+    pub punted_by_routers: PuntQueue,
     /// Packets that rules log.
     pub logged: LogQueue,
     notify: Arc<dyn Wake>,
@@ -33,6 +35,7 @@ impl EventQueue {
             watch_fdb: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             punted: PuntQueue::new(notify.clone()),
+            punted_by_routers: PuntQueue::new(notify.clone()),
             logged: LogQueue::default(),
             notify,
         }

@@ -403,6 +403,21 @@ impl<'a> Frame<'a> {
         self.offload.shifted(i16::from(self.written) * Tag::LEN as i16)
     }
 
+    /// Replaces `remove` octets of the head at `at` by `insert`, moving what is in front of them. `false`, and nothing changed,
+    /// when these octets do not lie in the head or the headroom is too short. Only before tags are written.
+    #[must_use]
+    pub fn splice(&mut self, at: usize, remove: usize, insert: &[u8]) -> bool {
+        debug_assert_eq!(self.written, 0);
+        let start = usize::from(self.start);
+        let to = (start + remove).checked_sub(insert.len()).filter(|to| *to >= TAGS_MAX * Tag::LEN);
+        let Some(to) = to.filter(|_| start + at + remove <= usize::from(self.end)) else { return false };
+        self.slot.0.copy_within(start..start + at, to);
+        self.slot.0[to + at..to + at + insert.len()].copy_from_slice(insert);
+        self.start = to as u16;
+        self.len = self.len + insert.len() as u32 - remove as u32;
+        true
+    }
+
     /// Takes the outermost tag out of the octets into [`Frame::tags`]. `false` when the octets start with no tag, or
     /// there is a metadata tag already (it is the outermost then).
     ///
@@ -576,5 +591,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Octets in the head are replaced by more and by fewer; tags that are popped and written later are where they belong.
+    #[test]
+    fn octets_of_another_length() {
+        let mut slot = HeadSlot::EMPTY;
+        let mut frame = frame(&mut slot, &OCTETS);
+        assert!(frame.pop_tag().unwrap());
+        assert!(frame.splice(14, 2, &[9; 40]));
+        assert_eq!((frame.len(), &frame.head()[..14], &frame.head()[54..]), (56, &[&OCTETS[..12], &[8, 6]].concat()[..], &OCTETS[20..]));
+        assert!(frame.splice(14, 40, &[]) && frame.splice(14, 0, &[1, 2]));
+        assert_eq!(frame.head(), [&OCTETS[..12], &OCTETS[16..]].concat());
+        let tags = *frame.tags();
+        frame.set_wire_tags(&tags);
+        assert_eq!(frame.head(), OCTETS);
+        frame.set_wire_tags(&[]);
+        assert!(!frame.splice(14, 5, &[]), "not in the head");
+        assert!(frame.splice(14, 0, &[7; HEADROOM - 8 + 4]), "all of the headroom but room for tags");
+        assert!(!frame.splice(14, 0, &[7]), "no headroom is left");
+        assert_eq!(frame.len(), 18 + HEADROOM - 4);
     }
 }

@@ -22,11 +22,13 @@ mod bind;
 mod crc32c;
 mod mapping;
 pub mod rewrite;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod unique;
 
 pub use bind::{Inbound, NatState};
-pub use mapping::{FlowUse, MappingInfo};
+pub use mapping::MappingInfo;
 pub use translate::{NotTranslatable, translate};
 
 /// Which end is translated.

@@ -24,6 +24,8 @@ mod perform;
 mod set;
 mod state;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use build::{BuildError, Chain, ChainId, ChainKind, Policy, Rule, RuleSet};
 pub use cache::RuleCache;

@@ -9,6 +9,7 @@ pub mod bond;
 pub mod bond_status;
 pub mod client;
 pub mod config;
+pub mod conntrack;
 pub mod iptables;
 pub mod router;
 pub mod router_api;

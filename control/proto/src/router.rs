@@ -44,6 +44,9 @@ pub struct RouterConfig {
     /// Answer no echo requests (Linux `icmp_echo_ignore_all`).
     #[serde(skip_serializing_if = "is_default")]
     pub icmp_echo_ignore_all: bool,
+    /// How long fragments of IPv4 wait for the others of their packet [default: 30s].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipfrag_time: Option<Span>,
     /// Interfaces by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub interface: BTreeMap<String, InterfaceConfig>,
@@ -84,6 +87,7 @@ impl Default for RouterConfig {
             icmp_msgs_per_sec: 1000,
             icmp_msgs_burst: 50,
             icmp_echo_ignore_all: false,
+            ipfrag_time: None,
             interface: BTreeMap::new(),
             route: Vec::new(),
             neighbor: Vec::new(),
@@ -276,9 +280,9 @@ macro_rules! conntrack_config {
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct ConntrackConfig {
-            /// Take flows of TCP up in their middle.
-            #[serde(skip_serializing_if = "defaults::is_yes")]
-            pub tcp_loose: bool,
+            /// Take flows of TCP up in their middle [default: true, or false when the SYN proxy is used for a forwarded port].
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub tcp_loose: Option<bool>,
             /// Let only RSTs out of the window be invalid.
             #[serde(skip_serializing_if = "is_default")]
             pub tcp_be_liberal: bool,
@@ -302,7 +306,7 @@ macro_rules! conntrack_config {
         impl Default for ConntrackConfig {
             fn default() -> ConntrackConfig {
                 ConntrackConfig {
-                    tcp_loose: true,
+                    tcp_loose: None,
                     tcp_be_liberal: false,
                     tcp_ignore_invalid_rst: false,
                     tcp_max_retrans: 3,
@@ -374,6 +378,8 @@ conntrack_config! {
     sctp_timeout_heartbeat_sent
     /// Every other protocol [default: 600s].
     generic_timeout
+    /// How long fragments of IPv6 wait for the others of their packet [default: 60s].
+    frag6_timeout
 }
 
 fn is_three(value: &u8) -> bool {

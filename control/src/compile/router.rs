@@ -10,7 +10,9 @@ use dataplane::counters::PortCounters;
 use dataplane::nat::{self, MappingBehaviour};
 use dataplane::router::fib::{Fib, Route, RouteKind};
 use dataplane::router::icmp::RateLimit;
-use dataplane::router::{Address, Family, Interface, InterfaceAddress, InterfaceId, InterfaceOf, Router, RouterId, RouterState, RpFilter};
+use dataplane::router::{
+    Address, Family, Interface, InterfaceAddress, InterfaceId, InterfaceOf, Router, RouterId, RouterState, RpFilter, reassembly,
+};
 use dataplane::snapshot::{Admit, Port, PortId, PortState, PriorityTags, Snapshot, VlanPolicy};
 use proto::config::{Config, Span};
 use proto::router::{self, ConntrackConfig, Filtering, ForwardConfig, InterfaceConfig, Mapping, NatConfig, Network, RouterConfig};
@@ -107,7 +109,7 @@ pub(super) fn parts(
         let interfaces: BTreeMap<String, InterfaceParts> = interfaces.collect();
         let (id, state) = match former {
             Some(former) => (former.id, former.state.clone()),
-            None => (RouterId(routers.take()), Arc::new(RouterState::default())),
+            None => (RouterId(routers.take()), Arc::new(RouterState::new(context.connections.clone(), context.translations.clone()))),
         };
         let forwards = forward::states(&settings.forward, former.map(|former| &former.forwards), context.workers);
         let front = [Family::V4, Family::V6].map(|family| forward::front(family, &settings.forward, &forwards, context.workers));
@@ -188,14 +190,20 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
         put(&mut interfaces, interface.id.index(), compiled);
     }
     let fib = [Family::V4, Family::V6].map(|family| Fib::new(family, routes(family, settings, parts, &interfaces)));
+    let default = reassembly::Settings::default();
     Router {
+        id: parts.id,
         zone: parts.id.0,
         forwarding: settings.forwarding,
         interfaces,
         fib,
         rules: [Family::V4, Family::V6].map(|family| parts.rules.rule_set(family).cloned()),
-        conntrack: conntrack_settings(&settings.conntrack),
+        conntrack: conntrack_settings(&settings.conntrack, settings.forward.iter().any(|forward| forward.syn_proxy)),
         nat: nat_settings(&settings.nat),
+        reassembly: reassembly::Settings {
+            ipfrag_time: settings.ipfrag_time.map_or(default.ipfrag_time, nanos),
+            nf_conntrack_frag6_timeout: settings.conntrack.frag6_timeout.map_or(default.nf_conntrack_frag6_timeout, nanos),
+        },
         default_ttl: settings.ip_default_ttl,
         rate_limit: RateLimit {
             icmp_ratelimit: Nanos::from(settings.icmp_ratelimit) * 1_000_000,
@@ -247,9 +255,10 @@ fn nanos(span: Span) -> Nanos {
     Nanos::try_from(span.0.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
-fn conntrack_settings(config: &ConntrackConfig) -> conntrack::Settings {
+/// What a SYN proxy answers to must belong to no flow, so with one, flows are not taken up in their middle.
+fn conntrack_settings(config: &ConntrackConfig, syn_proxy: bool) -> conntrack::Settings {
     let mut settings = conntrack::Settings {
-        tcp_loose: config.tcp_loose,
+        tcp_loose: config.tcp_loose.unwrap_or(!syn_proxy),
         tcp_be_liberal: config.tcp_be_liberal,
         tcp_ignore_invalid_rst: config.tcp_ignore_invalid_rst,
         tcp_max_retrans: config.tcp_max_retrans,
@@ -301,13 +310,13 @@ mod tests {
     fn every_timeout_of_the_configuration_is_one_of_the_table() {
         for timeout in Timeout::ALL.iter().filter(|timeout| timeout.name() != "tcp_timeout_syn_sent2") {
             let config: ConntrackConfig = serde_json::from_value(serde_json::json!({ timeout.name(): "77s" })).unwrap();
-            let settings = conntrack_settings(&config);
+            let settings = conntrack_settings(&config, false);
             for other in Timeout::ALL {
                 let expected = if other == timeout { 77_000_000_000 } else { other.default_nanos() };
                 assert_eq!(settings.timeouts[*other], expected, "{}", other.name());
             }
         }
-        assert_eq!(conntrack_settings(&ConntrackConfig::default()), conntrack::Settings::default());
+        assert_eq!(conntrack_settings(&ConntrackConfig::default(), false), conntrack::Settings::default());
         assert_eq!(nat_settings(&NatConfig::default()), nat::Settings::default());
     }
 }

@@ -3,6 +3,8 @@
 //! Each returns the edited copy or says why not; checking the result as a whole and carrying it out is the
 //! transaction's.
 
+pub mod router;
+
 use proto::api::{AddFdb, AddMember, AddPort, AddSwitch, DelFdb, DelMember, DelPort, DelSwitch};
 use proto::bond::BondConfig;
 use proto::config::{Config, FdbConfig, PortConfig, PortKind, SwitchConfig};

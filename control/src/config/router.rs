@@ -412,11 +412,17 @@ impl<'c> Check<'c, '_> {
         if forward.syn_proxy && forward.protocol != ForwardProtocol::Tcp {
             self.wrong(subject, "syn_proxy", format!("{} has no SYNs", forward.protocol.name()), "remove it, or use protocol = \"tcp\"");
         }
+        if forward.syn_proxy && self.router.conntrack.tcp_loose == Some(true) {
+            let help = "remove one of them; what a SYN proxy answers to must belong to no flow";
+            self.wrong(subject, "syn_proxy", "`syn_proxy` and conntrack.tcp_loose exclude each other", help);
+        }
     }
 
     fn timeouts(&mut self) {
         let (conntrack, nat) = (Subject::Conntrack(self.name.to_owned()), Subject::Nat(self.name.to_owned()));
-        let all = self.router.conntrack.timeouts().into_iter().map(|timeout| (&conntrack, timeout));
+        let subject = Subject::Router(self.name.to_owned());
+        let own = self.router.ipfrag_time.map(|span| (&subject, ("ipfrag_time", span)));
+        let all = own.into_iter().chain(self.router.conntrack.timeouts().into_iter().map(|timeout| (&conntrack, timeout)));
         let all: Vec<(&Subject, (&str, Span))> = all.chain(self.router.nat.timeouts().into_iter().map(|timeout| (&nat, timeout))).collect();
         for (subject, (key, span)) in all {
             if span.0 > TIMEOUT_MAX || span.0 < Duration::from_millis(1) {

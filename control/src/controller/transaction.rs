@@ -91,7 +91,13 @@ impl Controller {
             return Ok(changed);
         }
         let stable_mac = |router: &str, interface: &str| self.devices.stable_mac(router, interface);
-        let context = Context { workers: self.workers.count(), now, stable_mac: &stable_mac };
+        let context = Context {
+            workers: self.workers.count(),
+            now,
+            connections: &self.connections,
+            translations: &self.translations,
+            stable_mac: &stable_mac,
+        };
         let compiled = compile(&new, &self.config, &self.compiled, &context)?;
         let snapshot = &compiled.snapshot;
         let interfaces = snapshot.routers.iter().flatten().map(|router| router.interfaces.len()).max().unwrap_or(0);

@@ -202,7 +202,7 @@ impl Conntrack {
     pub(super) fn end(&self, now: Nanos, mut flow: MutexGuard<'_, Flow>, index: u32) {
         debug_assert!(flow.is_live());
         let status = flow.status();
-        let (port, mapping) = (flow.ingress(), flow.mapping);
+        let port = flow.ingress();
         let clash = status.contains(Status::NAT_CLASH);
         let event = (self.watched.load(Ordering::Relaxed) && !clash).then(|| FlowInfo::of(&flow, index, self.counts(&flow, index), now));
         flow.set_status(Status::DYING);
@@ -219,11 +219,6 @@ impl Conntrack {
         self.table.discharge(port);
         self.table.give_back(index);
         self.count.fetch_sub(1, Ordering::Relaxed);
-        if mapping != 0
-            && let Some(listener) = self.listener.get()
-        {
-            listener.flow_ended(mapping, now);
-        }
         if let Some(info) = event {
             self.report(EventKind::Destroy, &info);
         }

@@ -57,8 +57,6 @@ pub struct ExpectedNat {
 pub struct NewFlow {
     /// The port that answers for it.
     pub ingress: PortId,
-    /// A number for whoever translates it, told to [`super::FlowEnd`] at its end; 0 for none.
-    pub mapping: u32,
     /// How it is to be translated, as the flow that announced it said.
     pub nat: Option<ExpectedNat>,
     /// How sequence numbers of the two directions are adjusted.
@@ -197,7 +195,7 @@ impl Protocol {
 }
 
 /// A flow in the table. With its lock in front it takes three cache lines: an IPv4 packet of a known flow needs the first
-/// (who) and the second (state), and the third for IPv6, helpers and mappings.
+/// (who) and the second (state), and the third for IPv6 and helpers.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(super) struct Flow {
@@ -217,7 +215,6 @@ pub(super) struct Flow {
     low: [[u64; 2]; 2],
     pub(super) protocol: Protocol,
     pub(super) mark: u32,
-    pub(super) mapping: u32,
     helper: u8,
     high: [[u64; 2]; 2],
     pub(super) adjustments: [SequenceAdjustment; 2],
@@ -240,7 +237,6 @@ impl Flow {
         low: [[0; 2]; 2],
         protocol: Protocol::Other,
         mark: 0,
-        mapping: 0,
         helper: 0,
         high: [[0; 2]; 2],
         adjustments: [SequenceAdjustment { correction_pos: 0, offset_before: 0, offset_after: 0 }; 2],
@@ -261,7 +257,6 @@ impl Flow {
             low: halves(|address| address as u64),
             protocol: new.protocol,
             mark: tracking.mark,
-            mapping: new.mapping,
             helper: tracking.helper.map_or(0, |helper| helper as u8),
             high: halves(|address| (address >> 64) as u64),
             adjustments: new.adjustments,

@@ -48,7 +48,7 @@ impl SctpState {
         }
     }
 
-    const fn timeout(self) -> Timeout {
+    pub(crate) const fn timeout(self) -> Timeout {
         match self {
             SctpState::None | SctpState::Closed => Timeout::SctpClosed,
             SctpState::CookieWait => Timeout::SctpCookieWait,

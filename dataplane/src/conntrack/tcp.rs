@@ -66,7 +66,7 @@ impl TcpState {
     }
 
     #[inline]
-    const fn timeout(self) -> Timeout {
+    pub(crate) const fn timeout(self) -> Timeout {
         match self {
             TcpState::None | TcpState::SynSent => Timeout::TcpSynSent,
             TcpState::SynRecv => Timeout::TcpSynRecv,
@@ -215,10 +215,10 @@ pub(crate) struct Tcp {
     pub(super) last_win: u16,
     /// Times the last segment was sent again.
     pub(super) retrans: u8,
-    last_kind: Kind,
+    pub(super) last_kind: Kind,
     pub(super) last_reply: bool,
-    last_wscale: u8,
-    last_flags: u8,
+    pub(super) last_wscale: u8,
+    pub(super) last_flags: u8,
     pub(super) state: TcpState,
 }
 

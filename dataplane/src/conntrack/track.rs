@@ -149,7 +149,6 @@ impl Conntrack {
         let Outcome::Accept(timeout) = outcome else { return self.invalid(at) };
         let flow = NewFlow {
             ingress: at.ingress,
-            mapping: 0,
             nat: None,
             adjustments: [SequenceAdjustment::default(); 2],
             protocol,

@@ -12,7 +12,7 @@ use super::mapping::{Endpoint, FlowUse, MappingInfo, Table};
 use super::unique::{self, Key, Wanted};
 use super::{BindError, Filtering, Flows, Manip, MappingBehaviour, NatRange, Settings};
 use crate::clock::Nanos;
-use crate::conntrack::{At, Conntrack, Status, Tracking, Tuple};
+use crate::conntrack::{At, Conntrack, FlowInfo, Status, Timeouts, Tracking, Tuple};
 use crate::router::address::{Address, Family};
 use crate::snapshot::PortId;
 
@@ -41,8 +41,8 @@ pub struct NatState {
 /// The other flows, seen from one that begins.
 struct Others<'a> {
     conntrack: &'a Conntrack,
-    tracking: &'a Tracking,
     at: &'a At<'a>,
+    tracking: &'a Tracking,
 }
 
 impl Flows for Others<'_> {
@@ -75,7 +75,7 @@ impl NatState {
         range: Option<&NatRange>,
         settings: &Settings,
     ) -> Result<(), BindError> {
-        let others = Others { conntrack, tracking, at };
+        let others = Others { conntrack, at, tracking };
         let tuple = self.decide(&others, (at.ingress, at.now), tracking, manip, range, settings)?;
         set(tracking, manip, tuple);
         Ok(())
@@ -105,7 +105,7 @@ impl NatState {
     ///
     /// As [`NatState::bind`].
     pub fn hairpin(&self, conntrack: &Conntrack, at: &At<'_>, tracking: &mut Tracking, settings: &Settings) -> Result<(), BindError> {
-        let others = Others { conntrack, tracking, at };
+        let others = Others { conntrack, at, tracking };
         let tuple = self.decide_hairpin(&others, (at.ingress, at.now), tracking, settings)?;
         set(tracking, Manip::Source, tuple);
         Ok(())
@@ -113,17 +113,24 @@ impl NatState {
 
     /// Binds the destination of a flow that begins outside to the endpoint inside whose mapping it is sent to, if the sender may
     /// send to it. To be asked at PREROUTING when no rule translated the destination. ICMP queries never begin outside.
-    pub fn inbound(&self, at: &At<'_>, tracking: &mut Tracking, settings: &Settings) -> Inbound {
-        let (inbound, tuple) = self.decide_inbound(at.now, tracking, settings);
+    pub fn inbound(&self, conntrack: &Conntrack, at: &At<'_>, tracking: &mut Tracking, settings: &Settings) -> Inbound {
+        let others = Others { conntrack, at, tracking };
+        let (inbound, tuple) = self.decide_inbound(&others, at.now, tracking, settings);
         if inbound == Inbound::Translated {
             set(tracking, Manip::Destination, tuple);
         }
         inbound
     }
 
-    /// Says that a flow exists: its mapping lives as long as it does, and then until its timeout after the last packet. Control
-    /// calls this for every flow with [`Status::SRC_NAT`] or [`Status::DST_NAT`] at least every 20 s.
-    pub fn touch(&self, flow: &FlowUse, settings: &Settings, now: Nanos) {
+    /// Says that a flow exists: its mapping lives as long as it does, and then until its timeout after the last packet. To be called
+    /// for every flow of [`Conntrack::list`] at least every 20 s, with the settings of the router in whose zone it is.
+    pub fn touch(&self, flow: &FlowInfo, timeouts: &Timeouts, settings: &Settings, now: Nanos) {
+        if self.mappings() != 0 && flow.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {
+            self.touch_use(&FlowUse::of(flow, timeouts, now), settings, now);
+        }
+    }
+
+    pub(super) fn touch_use(&self, flow: &FlowUse, settings: &Settings, now: Nanos) {
         let timeout = timeout(settings, &flow.original);
         self.lock().touch(flow, timeout, now);
     }
@@ -163,7 +170,7 @@ impl NatState {
     }
 
     /// The tuple that packets of the original direction leave with; `None` if nothing is to be decided.
-    fn decide(
+    pub(super) fn decide(
         &self,
         flows: &impl Flows,
         at: (PortId, Nanos),
@@ -184,7 +191,7 @@ impl NatState {
         Ok(Some(tuple))
     }
 
-    fn decide_hairpin(
+    pub(super) fn decide_hairpin(
         &self,
         flows: &impl Flows,
         at: (PortId, Nanos),
@@ -308,7 +315,13 @@ impl NatState {
         Ok(tuple)
     }
 
-    fn decide_inbound(&self, now: Nanos, tracking: &Tracking, settings: &Settings) -> (Inbound, Option<Tuple>) {
+    pub(super) fn decide_inbound(
+        &self,
+        flows: &impl Flows,
+        now: Nanos,
+        tracking: &Tracking,
+        settings: &Settings,
+    ) -> (Inbound, Option<Tuple>) {
         const UNMAPPED: (Inbound, Option<Tuple>) = (Inbound::Unmapped, None);
         if self.mappings() == 0 || settings.mapping != MappingBehaviour::EndpointIndependent {
             return UNMAPPED;
@@ -316,9 +329,13 @@ impl NatState {
         let Some(mut tuple) = current(tracking, Manip::Destination).filter(|tuple| Key::of(tuple) == Key::Port) else { return UNMAPPED };
         let mut table = self.lock();
         let Some(index) = table.find_external(&Endpoint::destination(&tuple), now) else { return UNMAPPED };
-        // A sender inside is to the others what it is outside.
-        let own = table.find_internal(&Endpoint::source(&tuple), now, |mapping| mapping.is_exclusive());
-        let (address, port) = own.map_or((tuple.source, tuple.source_port), |own| (table.get(own).address, table.get(own).port));
+        let (mut address, mut port) = (tuple.source, tuple.source_port);
+        // A sender inside is to the others what it is outside, and has sent, even if the other will not have it yet.
+        if let Some(own) = table.find_internal(&Endpoint::source(&tuple), now, |mapping| mapping.is_exclusive()) {
+            table.refresh(own, now.saturating_add(timeout(settings, &tuple)));
+            table.add_remote(own, tuple.destination, tuple.destination_port, flows);
+            (address, port) = (table.get(own).address, table.get(own).port);
+        }
         let may_send = match settings.filtering {
             Filtering::EndpointIndependent => true,
             Filtering::AddressDependent => table.has_remote(index, |known, _| known == address),
@@ -355,7 +372,7 @@ fn current(tracking: &Tracking, manip: Manip) -> Option<Tuple> {
 }
 
 /// Writes a decision into the flow.
-fn set(tracking: &mut Tracking, manip: Manip, tuple: Option<Tuple>) {
+pub(super) fn set(tracking: &mut Tracking, manip: Manip, tuple: Option<Tuple>) {
     let Some(reply) = tuple.and_then(|tuple| tuple.inverse()) else { return };
     if reply != tracking.reply {
         tracking.reply = reply;

@@ -10,11 +10,13 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
+use wire::ip_protocol;
+
 use super::Flows;
 use crate::clock::Nanos;
-use crate::conntrack::{Status, Tuple};
+use crate::conntrack::{FlowInfo, FlowState, Status, Timeout, Timeouts, Tuple};
 use crate::router::address::{Address, Family};
-use crate::snapshot::PortId;
+use crate::snapshot::{PORTS_MAX, PortId};
 
 /// Remotes that one mapping remembers.
 const REMOTES_MAX: usize = 32;
@@ -74,19 +76,38 @@ pub struct MappingInfo {
     pub ingress: PortId,
 }
 
-/// That a flow was seen, for [`NatState::touch`](super::NatState::touch).
+/// That a flow was seen.
 #[derive(Clone, Copy, Debug)]
-pub struct FlowUse {
-    /// Tuple of its original direction.
-    pub original: Tuple,
-    /// Tuple of its answers.
-    pub reply: Tuple,
-    /// What happened to it.
-    pub status: Status,
+pub(super) struct FlowUse {
+    pub(super) original: Tuple,
+    pub(super) reply: Tuple,
+    pub(super) status: Status,
     /// When its last packet came.
-    pub last_packet: Nanos,
+    pub(super) last_packet: Nanos,
     /// When it ends unless packets come.
-    pub expires: Nanos,
+    pub(super) expires: Nanos,
+}
+
+impl FlowUse {
+    /// What a listing says.
+    pub(super) fn of(flow: &FlowInfo, timeouts: &Timeouts, now: Nanos) -> FlowUse {
+        let is_stream = flow.is_assured();
+        let timeout = match (flow.state, flow.original.protocol) {
+            (FlowState::Tcp(state), _) => state.timeout(),
+            (FlowState::Sctp(state), _) => state.timeout(),
+            (_, ip_protocol::UDP | ip_protocol::UDP_LITE) if is_stream => Timeout::UdpStream,
+            (_, ip_protocol::UDP | ip_protocol::UDP_LITE) => Timeout::Udp,
+            (_, ip_protocol::GRE) if is_stream => Timeout::GreStream,
+            (_, ip_protocol::GRE) => Timeout::Gre,
+            (_, ip_protocol::ICMP) => Timeout::Icmp,
+            (_, ip_protocol::ICMPV6) => Timeout::Icmpv6,
+            _ => Timeout::Generic,
+        };
+        // The listing rounds down to seconds.
+        let expires = now + (u64::from(flow.timeout) + 1) * 1_000_000_000;
+        let last_packet = expires.saturating_sub(timeouts[timeout]).min(now);
+        FlowUse { original: flow.original, reply: flow.reply, status: flow.status, last_packet, expires }
+    }
 }
 
 /// The number of a mapping plus one, 0 for none, so that memory of zeros is an empty table.
@@ -157,7 +178,7 @@ pub(super) struct Table {
     remotes: Vec<Remote>,
     free_remotes: Link,
     /// Mappings by the port their first packet came by.
-    by_port: Vec<u32>,
+    by_port: Box<[u32]>,
     /// Where [`Table::make_room`] looks next.
     hand: usize,
 }
@@ -179,7 +200,7 @@ impl Table {
             external: links(),
             remotes: Vec::with_capacity(max),
             free_remotes: Link::NONE,
-            by_port: Vec::new(),
+            by_port: vec![0; PORTS_MAX].into(),
             hand: 0,
         }
     }
@@ -330,7 +351,7 @@ impl Table {
             let bucket = self.bucket(&mapping.external());
             self.mappings[index].next_external = core::mem::replace(&mut self.external[bucket], Link::to(index));
         }
-        *self.count_of(ingress) += 1;
+        self.by_port[ingress.index()] += 1;
         self.used += 1;
         Ok(index)
     }
@@ -347,17 +368,9 @@ impl Table {
         }
     }
 
-    fn count_of(&mut self, port: PortId) -> &mut u32 {
-        let index = usize::from(port.0);
-        if self.by_port.len() <= index {
-            self.by_port.resize(index + 1, 0);
-        }
-        &mut self.by_port[index]
-    }
-
     /// Mappings of hosts behind a port.
     pub(super) fn count(&self, port: PortId) -> u32 {
-        self.by_port.get(usize::from(port.0)).copied().unwrap_or(0)
+        self.by_port[port.index()]
     }
 
     /// Says that packets were sent through a mapping.
@@ -445,7 +458,7 @@ impl Table {
         }
         let next_internal = core::mem::replace(&mut self.free, Link::to(index));
         self.mappings[index] = Mapping { is_used: false, remotes: Link::NONE, next_internal, ..mapping };
-        *self.count_of(mapping.ingress) -= 1;
+        self.by_port[mapping.ingress.index()] -= 1;
         self.used -= 1;
     }
 

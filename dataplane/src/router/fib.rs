@@ -8,7 +8,7 @@
 //! only [`Fib::lookup_on`] finds them.
 
 use super::address::{Address, Family};
-use super::{Interface, InterfaceId, RpFilter};
+use super::{Interface, InterfaceAddress, InterfaceId, RpFilter};
 
 /// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,7 +293,12 @@ impl Fib {
 /// the primary one (`inet_select_addr`, `net/ipv4/devinet.c`). In IPv6 one of the same scope first, then the one that has the
 /// most leading bits in common (RFC 6724 section 5, rules 2 and 8).
 pub fn source_address(interface: &Interface, family: Family, destination: Address) -> Option<Address> {
-    let of_family = || interface.addresses.iter().filter(|own| own.family == family);
+    source_among(&interface.addresses, family, destination)
+}
+
+/// As [`source_address`], for these addresses of an interface.
+pub fn source_among(addresses: &[InterfaceAddress], family: Family, destination: Address) -> Option<Address> {
+    let of_family = || addresses.iter().filter(|own| own.family == family);
     match family {
         Family::V4 => {
             let near = of_family().find(|own| destination.is_in(family, own.address, own.prefix_len));
@@ -311,7 +316,6 @@ pub fn source_address(interface: &Interface, family: Family, destination: Addres
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::InterfaceAddress;
     use crate::snapshot::PortId;
     use core::net::IpAddr;
     use proptest::prelude::*;

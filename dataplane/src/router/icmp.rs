@@ -23,6 +23,9 @@ pub const ERROR_MAX_V6: usize = 1280;
 /// Octets of any packet made here at most.
 pub const ERROR_MAX: usize = ERROR_MAX_V6;
 
+/// Where the next header is in an IPv6 header: the pointer of a parameter problem with code 1.
+pub const NEXT_HEADER_POINTER: u32 = 6;
+
 const ICMP_HEADER_LEN: usize = 8;
 const ECHO_REPLY_V4: u8 = 0;
 const ECHO_REQUEST_V4: u8 = 8;

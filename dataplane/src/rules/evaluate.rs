@@ -68,7 +68,7 @@ impl RuleSet {
     }
 
     /// Asks rule after rule.
-    fn walk(&self, base: usize, hook: Hook, evaluation: &mut Evaluation<'_, '_>) -> Verdict {
+    pub(super) fn walk(&self, base: usize, hook: Hook, evaluation: &mut Evaluation<'_, '_>) -> Verdict {
         let key = Key::of(evaluation.packet, evaluation.in_interface, evaluation.out_interface);
         let mut callers: ArrayVec<(usize, u32), { RuleSet::DEPTH_MAX }> = ArrayVec::new();
         let mut chain = base;

@@ -401,9 +401,11 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// A set after any changes against a map.
         #[test]
-        fn as_a_map(changes in prop::collection::vec((0u32..64, 0u8..=3, prop::option::of(0u64..50)), 0..800)) {
+        fn as_a_map(changes in prop::collection::vec((0u32..64, 0u8..=3, prop::option::of(0u64..50)), 0..400)) {
             let set = IpSet::new(SetOptions { timeout: Some(20), ..options(SetKind::HashNet) });
             let mut model: BTreeMap<Element, Nanos> = BTreeMap::new();
             for (now, (address, what, timeout)) in changes.into_iter().enumerate() {
