@@ -9,8 +9,8 @@ use proto::bond_status::{ExplainBond, ExplainBondReply};
 use proto::client::{Client, Error};
 use proto::iptables::IptablesFamily::{Ipv4, Ipv6};
 use proto::router_api::{
-    AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter, ListForwardsReply, ListInterfacesReply, ListNeighborsReply, ListRoutersReply,
-    ListRoutesReply, RouterFilter, SetInterface, SetRouter,
+    AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter, ListForwardsReply, ListInterfacesReply, ListNeighborsReply,
+    ListRoutersReply, ListRoutesReply, RouterFilter, SetInterface, SetRouter,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
