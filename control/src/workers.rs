@@ -7,6 +7,7 @@ use std::time::Duration;
 use dataplane::device::{RxQueue, TxQueue, Wake};
 use dataplane::memory::MemoryDevice;
 use dataplane::punt::{InjectError, Punted};
+use dataplane::rules::LogRecord;
 use dataplane::snapshot::{PortId, Snapshot};
 use dataplane::worker::{Attach, Polling, Retired, Update, WorkerEvent, WorkerHandle, WorkerLost, WorkerStats};
 
@@ -61,6 +62,9 @@ pub trait Workers {
 
     /// Ends the sleep of every worker: something they look at has changed.
     fn wake(&self);
+
+    /// Takes the oldest packet that a rule of some worker logged.
+    fn next_logged(&mut self) -> Option<LogRecord>;
 
     /// Transmits a frame out of the device of a port, whatever its state. Frames leave in the order they are given.
     ///
@@ -191,6 +195,11 @@ impl Workers for WorkerSet {
 
     fn wake(&self) {
         self.slots.iter().for_each(|slot| slot.handle.waker().wake());
+    }
+
+    fn next_logged(&mut self) -> Option<LogRecord> {
+        // Workers make few of them: none can hide those of others for long.
+        self.slots.iter().find_map(|slot| slot.handle.next_logged())
     }
 
     fn inject(&mut self, port: PortId, octets: Vec<u8>) -> Result<(), InjectError> {

@@ -6,11 +6,14 @@ use dataplane::worker::WorkerEvent;
 use proto::api::Event;
 
 use super::Controller;
+use crate::rule_log;
 
 /// Slots of an address table looked at in one go: well under a millisecond.
 const SWEEP_SLOTS: usize = 16_384;
 /// Worker events taken in one go.
 const WORKER_EVENTS: usize = 1024;
+/// Packets that rules log taken in one go.
+const LOGGED: usize = 64;
 const SECOND: Nanos = 1_000_000_000;
 
 /// Where the walk over the address tables stands: switches still to visit, the last one first, from a slot on.
@@ -33,6 +36,7 @@ impl Controller {
             self.worker_event(event, now);
         }
         more |= self.take_punted(now);
+        more |= self.take_logged();
         self.bond_deadlines(now);
         more |= self.take_punted_by_routers(now);
         self.neighbour_deadlines(now);
@@ -55,7 +59,7 @@ impl Controller {
         if more {
             return now;
         }
-        [self.next_retry(), self.next_bond_deadline(), self.next_neighbour_deadline(), next_flows]
+        [self.next_retry(), self.next_bond_deadline(), self.next_neighbour_deadline(), Some(next_flows)]
             .into_iter()
             .flatten()
             .fold(self.next_second, Nanos::min)
@@ -78,6 +82,26 @@ impl Controller {
             }
         }
         !self.sweep.switches.is_empty()
+    }
+
+    /// Writes down packets that rules log; `true` when there may be more.
+    fn take_logged(&mut self) -> bool {
+        for _ in 0..LOGGED {
+            let Some(record) = self.workers.next_logged() else { return false };
+            let Some((router, parts)) = self.compiled.routers.iter().find(|(_, parts)| parts.id == record.router) else { continue };
+            let name = |id| parts.interfaces.iter().find(|(_, parts)| Some(parts.id) == id).map_or("", |(name, _)| name);
+            let line = rule_log::line(&record, name(record.in_interface), name(record.out_interface));
+            if record.suppressed > 0 {
+                tracing::warn!(target: "rules", router, "{} packets were not logged: there were too many", record.suppressed);
+            }
+            match record.level {
+                0..=3 => tracing::error!(target: "rules", router, "{line}"),
+                4 => tracing::warn!(target: "rules", router, "{line}"),
+                5 | 6 => tracing::info!(target: "rules", router, "{line}"),
+                _ => tracing::debug!(target: "rules", router, "{line}"),
+            }
+        }
+        true
     }
 
     fn worker_event(&mut self, event: WorkerEvent, now: Nanos) {

@@ -6,11 +6,11 @@
 mod args;
 mod bond_args;
 mod bond_render;
-mod iptables_args;
-mod iptables_verbs;
 mod conntrack;
 mod conntrack_args;
 mod conntrack_render;
+mod iptables_args;
+mod iptables_verbs;
 mod printer;
 mod render;
 mod router_args;

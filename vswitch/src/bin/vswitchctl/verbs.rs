@@ -7,11 +7,11 @@ use clap_complete::Shell;
 use proto::api::{self, Changed, Filter};
 use proto::bond_status::{ExplainBond, ExplainBondReply};
 use proto::client::{Client, Error};
+use proto::iptables::IptablesFamily::{Ipv4, Ipv6};
 use proto::router_api::{
     AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter, ListForwardsReply, ListInterfacesReply, ListNeighborsReply, ListRoutersReply,
     ListRoutesReply, RouterFilter, SetInterface, SetRouter,
 };
-use proto::iptables::IptablesFamily::{Ipv4, Ipv6};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
