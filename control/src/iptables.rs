@@ -7,14 +7,18 @@
 //!
 //! All of it is pure. What runs (counters, sets) is reached through [`compile::RouterRules`] only.
 
+pub mod command;
 pub mod compile;
 pub mod fault;
+pub mod ipset;
 pub mod lex;
+pub mod list;
 mod lower;
 pub mod matches;
 pub mod memo;
 pub mod names;
 pub mod option;
+pub mod restore;
 pub mod rule;
 pub mod sets;
 pub mod targets;

@@ -15,6 +15,7 @@ pub mod flow;
 pub mod group;
 pub mod iptables;
 pub mod neighbour;
+pub mod rule_log;
 pub mod server;
 pub mod store;
 pub mod workers;

@@ -292,7 +292,7 @@ impl SequenceAdjustment {
 /// The connections of one daemon. Any thread may use any method; `At::worker` names the counters, which only one thread
 /// at a time may write.
 ///
-/// Packets of a known flow take the lock of that flow and no other. A flow takes 224 octets with its part of the index (32 more
+/// Packets of a known flow take the lock of that flow and no other. A flow takes 228 octets with its part of the index (32 more
 /// with `acct`), which the system gives as they are needed.
 pub struct Conntrack {
     index: Index,

@@ -216,7 +216,7 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
     }
 }
 
-fn interface_address(network: &Network) -> InterfaceAddress {
+pub(crate) fn interface_address(network: &Network) -> InterfaceAddress {
     InterfaceAddress { family: network.address.into(), address: network.address.into(), prefix_len: network.prefix_len }
 }
 

@@ -60,7 +60,7 @@ const fn module(name: &'static str, options: &'static [Opt], list: fn(&Clause, &
 static ALL: &[Module] = &[
     Module {
         protocols: &[TCP],
-        finish: optional,
+        finish: finish_ports,
         ..module(
             "tcp",
             &[
@@ -73,10 +73,10 @@ static ALL: &[Module] = &[
             list_tcp,
         )
     },
-    Module { protocols: &[UDP], finish: optional, ..module("udp", &[SPORT, DPORT], list_ports) },
-    Module { protocols: &[UDP_LITE], finish: optional, ..module("udplite", &[SPORT, DPORT], list_ports) },
-    Module { protocols: &[SCTP], finish: optional, ..module("sctp", &[SPORT, DPORT], list_ports) },
-    Module { protocols: &[DCCP], finish: optional, ..module("dccp", &[SPORT, DPORT], list_ports) },
+    Module { protocols: &[UDP], finish: finish_ports, ..module("udp", &[SPORT, DPORT], list_ports) },
+    Module { protocols: &[UDP_LITE], finish: finish_ports, ..module("udplite", &[SPORT, DPORT], list_ports) },
+    Module { protocols: &[SCTP], finish: finish_ports, ..module("sctp", &[SPORT, DPORT], list_ports) },
+    Module { protocols: &[DCCP], finish: finish_ports, ..module("dccp", &[SPORT, DPORT], list_ports) },
     Module {
         protocols: WITH_PORTS,
         finish: one,
@@ -225,6 +225,12 @@ fn one(clause: &mut Clause, family: Family) -> Result<(), String> {
         [_] => Ok(()),
         args => Err(format!("--{} and --{} exclude each other", args[0].option.names[0], args[1].option.names[0])),
     }
+}
+
+/// All ports are no condition.
+fn finish_ports(clause: &mut Clause, _: Family) -> Result<(), String> {
+    clause.args.retain(|arg| arg.negated || arg.value.data != Data::Ports(vec![(0, u16::MAX)]));
+    Ok(())
 }
 
 fn ok(text: impl Into<String>, data: Data) -> Result<Value, String> {
@@ -444,8 +450,11 @@ fn list_ttl(word: &str, clause: &Clause) -> String {
 fn list_tos(clause: &Clause, listing: &Listing<'_>) -> String {
     let Some(arg @ Arg { value: Value { data: Data::Pair(tos, mask), text }, .. }) = clause.args.first() else { return String::new() };
     let named = names::TOS.iter().find(|(_, known)| u32::from(*known) == *tos && *mask == 0x3f);
-    let text = named.filter(|_| !listing.numeric).map_or(text.as_str(), |(name, _)| name);
-    format!("tos match{}{text}", inverted(Some(arg), "!"))
+    let not = inverted(Some(arg), "!");
+    match named {
+        Some((name, _)) if !listing.numeric => format!("tos match{not} {name}"),
+        _ => format!("tos match{not}{text}"),
+    }
 }
 
 /// The types of addresses, in the order of the kernel's numbers (`enum` `RTN_*`).

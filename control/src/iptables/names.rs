@@ -73,7 +73,7 @@ const U: u8 = 2;
 const B: u8 = 3;
 
 /// Services: name, port, whether over TCP (1), UDP (2) or both.
-const SERVICES: [(&str, u16, u8); 110] = [
+const SERVICES: [(&str, u16, u8); 111] = [
     ("tcpmux", 1, T),
     ("echo", 7, B),
     ("discard", 9, B),
@@ -151,6 +151,7 @@ const SERVICES: [(&str, u16, u8); 110] = [
     ("l2f", 1701, U),
     ("radius", 1812, B),
     ("radius-acct", 1813, B),
+    ("cisco-sccp", 2000, T),
     ("nfs", 2049, B),
     ("gnunet", 2086, B),
     ("iscsi-target", 3260, T),

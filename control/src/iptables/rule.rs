@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use dataplane::router::{Address, Family};
-use wire::ip_protocol::TCP;
+use wire::ip_protocol::{ICMP, ICMPV6, TCP};
 
 use super::lex;
 use super::matches::{self, WITH_PORTS};
@@ -175,7 +175,8 @@ impl Rule {
             return Err("target \"REJECT\": --reject-with tcp-reset needs -p tcp".to_owned());
         }
         let ports = target.args.iter().any(|arg| matches!(arg.value.data, Data::Nat(_, Some(_), _)));
-        if ports && !plain.is_some_and(|protocol| WITH_PORTS.contains(&protocol)) {
+        // The identifier of ICMP queries counts as a port.
+        if ports && !plain.is_some_and(|protocol| WITH_PORTS.contains(&protocol) || matches!(protocol, ICMP | ICMPV6)) {
             return Err(format!("{} (it translates ports)", needs("target", module, WITH_PORTS)));
         }
         let is_syn = |clause: &Clause| {

@@ -342,8 +342,13 @@ fn list_connmark(clause: &Clause, _: &Listing<'_>) -> String {
 fn list_tos(clause: &Clause, listing: &Listing<'_>) -> String {
     let Some(Data::Pair(tos, mask)) = clause.get("set-tos").map(|arg| &arg.value.data) else { return String::new() };
     let named = names::TOS.iter().find(|(_, known)| u32::from(*known) == *tos && *mask == 0x3f);
-    match named {
-        Some((name, _)) if !listing.numeric => format!("TOS set {name}"),
+    match (named, tos, mask) {
+        _ if listing.numeric => format!("TOS set {}", clause.text("set-tos")),
+        // The blanks are those of iptables.
+        (Some((name, _)), ..) => format!(" TOS set{name}"),
+        (None, 0, mask) => format!("TOS and 0x{:02x}", !mask & 0xff),
+        (None, tos, mask) if tos == mask => format!("TOS or 0x{tos:02x}"),
+        (None, tos, 0) => format!("TOS xor 0x{tos:02x}"),
         _ => format!("TOS set {}", clause.text("set-tos")),
     }
 }

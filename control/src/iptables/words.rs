@@ -205,6 +205,12 @@ impl<'w> Words<'w> {
         Some(word)
     }
 
+    /// The value of an option that may have none: a word that is a number.
+    pub fn number(&mut self) -> Option<&'w str> {
+        let next = self.assigned.or(self.rest).or_else(|| self.words.get(self.at).map(String::as_str));
+        if next.is_some_and(|word| word.starts_with(|c: char| c.is_ascii_digit())) { self.optional() } else { None }
+    }
+
     /// Nothing may be left of the word of an option whose values were read.
     ///
     /// # Errors

@@ -50,6 +50,33 @@ pub struct LogRecord {
 }
 
 impl LogRecord {
+    /// A record of a packet, which is cut if it is long, without mark and interfaces.
+    pub fn new(router: RouterId, family: Family, log: &Log, ethernet: &[u8; wire::ethernet::HEADER_LEN], packet: &[u8]) -> LogRecord {
+        let prefix = &log.prefix.as_bytes()[..log.prefix.len().min(Log::PREFIX_MAX)];
+        let packet = &packet[..packet.len().min(OCTETS)];
+        let mut record = LogRecord {
+            router,
+            family,
+            in_interface: None,
+            out_interface: None,
+            level: log.level,
+            tcp_sequence: log.tcp_sequence,
+            tcp_options: log.tcp_options,
+            ip_options: log.ip_options,
+            mac_decode: log.mac_decode,
+            mark: 0,
+            ethernet: *ethernet,
+            suppressed: 0,
+            prefix: [0; Log::PREFIX_MAX],
+            prefix_len: prefix.len() as u8,
+            octets: [0; OCTETS],
+            octets_len: packet.len() as u8,
+        };
+        record.prefix[..prefix.len()].copy_from_slice(prefix);
+        record.octets[..packet.len()].copy_from_slice(packet);
+        record
+    }
+
     /// `--log-prefix`.
     pub fn prefix(&self) -> &str {
         core::str::from_utf8(&self.prefix[..usize::from(self.prefix_len)]).unwrap_or_default()
@@ -113,27 +140,13 @@ pub(super) fn log(log: &Log, evaluation: &mut Evaluation<'_, '_>) {
     }
     let head = evaluation.frame.head();
     let packet = head.get(usize::from(evaluation.packet.l3)..).unwrap_or_default();
-    let packet = &packet[..packet.len().min(OCTETS).min(evaluation.packet.len as usize)];
-    let mut record = LogRecord {
-        router: evaluation.router.id(),
-        family: evaluation.packet.family,
-        in_interface: evaluation.in_interface,
-        out_interface: evaluation.out_interface,
-        level: log.level,
-        tcp_sequence: log.tcp_sequence,
-        tcp_options: log.tcp_options,
-        ip_options: log.ip_options,
-        mac_decode: log.mac_decode,
-        mark: *evaluation.mark,
-        ethernet: head.first_chunk().copied().unwrap_or_default(),
-        suppressed: core::mem::take(&mut evaluation.cache.log.suppressed),
-        prefix: [0; Log::PREFIX_MAX],
-        prefix_len: log.prefix.len().min(Log::PREFIX_MAX) as u8,
-        octets: [0; OCTETS],
-        octets_len: packet.len() as u8,
-    };
-    record.prefix[..usize::from(record.prefix_len)].copy_from_slice(&log.prefix.as_bytes()[..usize::from(record.prefix_len)]);
-    record.octets[..packet.len()].copy_from_slice(packet);
+    let packet = &packet[..packet.len().min(evaluation.packet.len as usize)];
+    let ethernet = head.first_chunk().expect("a frame with a packet has an Ethernet header");
+    let mut record = LogRecord::new(evaluation.router.id(), evaluation.packet.family, log, ethernet, packet);
+    record.in_interface = evaluation.in_interface;
+    record.out_interface = evaluation.out_interface;
+    record.mark = *evaluation.mark;
+    record.suppressed = core::mem::take(&mut evaluation.cache.log.suppressed);
     if !evaluation.events.log(record) {
         evaluation.cache.log.suppressed = record.suppressed.saturating_add(1);
     }

@@ -15,6 +15,45 @@ use dataplane::snapshot::{Admit, Port, PortId, PriorityTags, Snapshot, Switch, S
 use dataplane::{BurstMemory, DropReason, PortCounters};
 use wire::{MacAddr, Tpid, VlanId, VlanSet};
 
+/// Reasons of routers: `router_drop_reasons.rs` provokes them.
+pub const ROUTER_REASONS: &[DropReason] = &[
+    DropReason::PuntRateLimit,
+    DropReason::OtherHost,
+    DropReason::NotIp,
+    DropReason::IpInvalid,
+    DropReason::Martian,
+    DropReason::RpFilter,
+    DropReason::NoRoute,
+    DropReason::RouteBlackhole,
+    DropReason::RouteUnreachable,
+    DropReason::RouteProhibit,
+    DropReason::ForwardingDisabled,
+    DropReason::TtlExceeded,
+    DropReason::PacketTooBig,
+    DropReason::NotFragmentable,
+    DropReason::BeyondScope,
+    DropReason::GroupUnicast,
+    DropReason::NoListener,
+    DropReason::RouterHops,
+    DropReason::RuleDrop,
+    DropReason::RuleReject,
+    DropReason::ConntrackFull,
+    DropReason::ConntrackLimit,
+    DropReason::ConntrackClash,
+    DropReason::NatExhausted,
+    DropReason::NatFiltered,
+    DropReason::NatUntranslatable,
+    DropReason::HelperFailed,
+    DropReason::SynProxyRefused,
+    DropReason::FragmentDuplicate,
+    DropReason::FragmentOverlap,
+    DropReason::FragmentInvalid,
+    DropReason::FragmentTimeout,
+    DropReason::FragmentMemory,
+    DropReason::NeighborFailed,
+    DropReason::NeighborQueueFull,
+];
+
 /// Idle time after which the lab's switches forget an address, in ticks.
 pub const AGEING: u32 = 1000;
 

@@ -155,10 +155,10 @@ impl Pipeline {
         Step::Taken
     }
 
-    /// Whether packets wait for neighbours, so that [`Pipeline::send_waiting`] is to be called.
+    /// Whether packets wait for neighbours, or fragments for others, so that [`Pipeline::send_waiting`] is to be called.
     #[inline]
     pub fn has_waiting(&self) -> bool {
-        self.routing.waiting.iter().flatten().any(|waiting| !waiting.is_empty())
+        !self.routing.reassembler.is_empty() || self.routing.waiting.iter().flatten().any(|waiting| !waiting.is_empty())
     }
 
     /// Sends packets whose neighbours have become known, drops those whose neighbours do not answer, and gives up fragments

@@ -18,6 +18,7 @@ use crate::snapshot::PortId;
 pub(super) const OWN_MAX: usize = 2 * BURST_MAX;
 
 /// Whose packet it is.
+#[expect(clippy::large_enum_variant, reason = "it lies in memory that is there anyway")]
 pub(super) enum OwnKind {
     /// The router's, to whoever sent a packet of this flow; without one it is tracked by itself.
     Answer(Option<Tracking>),
@@ -41,6 +42,7 @@ pub(super) struct OwnPacket {
     pub(super) octets: [u8; ethernet::HEADER_LEN + ERROR_MAX],
 }
 
+#[expect(clippy::vec_box, reason = "boxes move from one list to the other")]
 /// Packets that routers made and have not yet sent. Its memory is there from the start.
 pub(super) struct OwnPackets {
     waiting: Vec<Box<OwnPacket>>,

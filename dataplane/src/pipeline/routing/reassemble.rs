@@ -137,6 +137,7 @@ const fn reason_of(error: ReassemblyError) -> DropReason {
     match error {
         ReassemblyError::Duplicate => DropReason::FragmentDuplicate,
         ReassemblyError::Overlap => DropReason::FragmentOverlap,
+        ReassemblyError::NoMemory => DropReason::FragmentMemory,
         ReassemblyError::Malformed
         | ReassemblyError::HeaderCut
         | ReassemblyError::TooLong

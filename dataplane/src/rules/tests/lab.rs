@@ -215,7 +215,12 @@ impl Lab {
     }
 
     pub(super) fn ask(&mut self, set: &RuleSet, table: Table, hook: Hook, probe: &mut Probe) -> Verdict {
-        self.evaluate(probe, |evaluation| set.evaluate(table, hook, evaluation))
+        self.evaluate(probe, |evaluation| {
+            let mut verdict = None;
+            let allocations = allocation_counter::measure(|| verdict = Some(set.evaluate(table, hook, evaluation)));
+            assert_eq!((allocations.count_total, allocations.count_max), (0, 0), "workers allocate nothing");
+            verdict.unwrap()
+        })
     }
 }
 

@@ -135,7 +135,7 @@ fn any_chains() -> impl Strategy<Value = Vec<Chain>> {
 fn any_probe() -> impl Strategy<Value = Probe> {
     (0u32..8, any::<bool>(), 0u8..4, 61u8..66, 0u32..4, any::<bool>(), 0u8..5, any::<bool>()).prop_map(
         |(flow, reply, state, ttl, mark, assured, out, syn)| {
-            let (client, server) = (0x0a00_0000 | flow % 4, 0x0a00_0200 | flow / 4);
+            let (client, server) = (0x0a00_0000 + flow % 4, 0x0a00_0200 + flow / 4);
             let (client_port, server_port) = (78 + flow as u16 % 5, 80);
             let flags = if syn { 2 } else { 0x10 };
             let probe = match (flow % 2, reply) {
@@ -155,7 +155,7 @@ fn any_probe() -> impl Strategy<Value = Probe> {
                     probe.tracking.as_mut().unwrap().status.insert(Status::ASSURED);
                 }
             }
-            Probe { in_interface: Some(InterfaceId(1 + u8::from(reply))), out_interface: Some(InterfaceId(out % 2)), ..probe }
+            Probe { in_interface: Some(InterfaceId(mark as u8 % 2)), out_interface: Some(InterfaceId(out % 2)), ..probe }
         },
     )
 }
