@@ -22,10 +22,13 @@ mod check;
 mod confirm;
 mod control;
 mod expect;
+pub mod extension;
 mod flow;
+pub mod helper;
 mod icmp;
 mod index;
 mod sctp;
+pub mod seqadj;
 pub mod settings;
 mod stats;
 mod table;
@@ -89,6 +92,8 @@ impl Status {
     pub const DYING: Status = Status(1 << 9);
     /// Its timeout does not change.
     pub const FIXED_TIMEOUT: Status = Status(1 << 10);
+    /// The SYN proxy opened it. Ours alone, at a bit that flows of Linux never have (`IPS_TEMPLATE`).
+    pub const SYN_PROXY: Status = Status(1 << 11);
     /// A helper looks into it.
     pub const HELPER: Status = Status(1 << 13);
     /// Lost the race for its tuple to another flow (`IPS_NAT_CLASH`): known by its answers only, for a second.
@@ -301,6 +306,7 @@ pub struct Conntrack {
     watched: AtomicBool,
     watch: Mutex<Option<Arc<control::Watch>>>,
     events_lost: AtomicU64,
+    extensions: extension::Extensions,
 }
 
 impl Conntrack {
@@ -317,6 +323,7 @@ impl Conntrack {
             watched: AtomicBool::new(false),
             watch: Mutex::new(None),
             events_lost: AtomicU64::new(0),
+            extensions: extension::Extensions::new(max),
         }
     }
 

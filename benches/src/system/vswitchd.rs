@@ -83,8 +83,7 @@ fn run(
     let mut config = Table::try_from(Config {
         daemon: DaemonConfig { workers: 1, cores: cores.switch.into_iter().collect(), poll, ..DaemonConfig::default() },
         switch: [(SWITCH.to_owned(), SwitchConfig { fdb_size, ..SwitchConfig::default() })].into(),
-        port: BTreeMap::new(),
-        fdb: Vec::new(),
+        ..Config::default()
     })?;
     config.insert("port".into(), Table::try_from(ports)?.into());
     let file = lab.path(FILE);
