@@ -255,7 +255,8 @@ impl Flow {
     /// Whether packets with this tuple are of this flow in this direction.
     #[inline]
     pub(super) fn matches(&self, direction: Direction, tuple: &Tuple) -> bool {
-        self.tuple(direction) == tuple && self.is_live()
+        let own = self.tuple(direction);
+        own.small() == tuple.small() && own.source == tuple.source && own.destination == tuple.destination && self.is_live()
     }
 
     /// The tuple of packets of a direction.

@@ -92,6 +92,7 @@ impl Index {
     }
 
     /// Octets it takes.
+    #[cfg(not(loom))]
     pub(super) fn octets(&self) -> usize {
         self.words.len() * size_of::<u64>() + self.stripes.len() * size_of::<Mutex<()>>()
     }

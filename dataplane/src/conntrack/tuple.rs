@@ -9,7 +9,7 @@ use crate::router::packet::{Packet, Upper};
 ///
 /// Of ICMP queries `source_port` is the identifier, and `destination_port` type and code (type in the upper octet). Of
 /// protocols without ports both are 0.
-#[derive(Clone, Copy, Debug, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Tuple {
     /// Source address.
@@ -26,14 +26,6 @@ pub struct Tuple {
     pub family: Family,
     /// Protocol of the upper layer.
     pub protocol: u8,
-}
-
-/// Field by field, the small ones at once.
-impl PartialEq for Tuple {
-    #[inline]
-    fn eq(&self, other: &Tuple) -> bool {
-        self.small() == other.small() && self.source == other.source && self.destination == other.destination
-    }
 }
 
 /// The way of a packet of a flow, seen from who sent the first one.
