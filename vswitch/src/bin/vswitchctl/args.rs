@@ -525,6 +525,8 @@ pub(crate) enum List {
     Interfaces(OfRouter),
     /// Routes in force
     Routes(OfRouter),
+    /// Neighbors of routers and their MAC addresses
+    Neighbors(OfRouter),
     /// Forwarded ports
     Forwards(OfRouter),
     /// Worker threads and their load

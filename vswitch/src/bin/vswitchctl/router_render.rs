@@ -1,11 +1,11 @@
-//! Routers for people: `show routers`, `show interfaces`, `show routes`, `show forwards`.
+//! Routers for people: `show routers`, `show interfaces`, `show routes`, `show neighbors`, `show forwards`.
 
 use comfy_table::Cell;
 use proto::router::{InterfaceConfig, RouteKind, RouterConfig};
-use proto::router_api::{ForwardInfo, InterfaceInfo, RouteInfo, RouterInfo};
+use proto::router_api::{ForwardInfo, InterfaceInfo, NeighborInfo, RouteInfo, RouterInfo};
 
 use crate::render::Column::{Number, Text};
-use crate::render::{Render, dash, lines, not_default};
+use crate::render::{Render, dash, lines, milliseconds, not_default};
 
 impl Render {
     /// `show routers`.
@@ -108,6 +108,25 @@ impl Render {
                 Cell::new(route.dev.as_deref().unwrap_or("-")),
                 Cell::new(route.metric),
                 Cell::new(&route.protocol),
+            ]);
+        }
+        lines(&table)
+    }
+
+    /// `show neighbors`, in the words of `ip neighbor`.
+    pub(crate) fn neighbors(self, neighbors: &[NeighborInfo]) -> String {
+        let columns = [Text("ROUTER"), Text("ADDRESS"), Text("DEV"), Text("LLADDR"), Text("STATE"), Text("USED"), Text("CONFIRMED")];
+        let mut table = self.table(&columns);
+        for neighbor in neighbors {
+            let router = if neighbor.is_router { " router" } else { "" };
+            table.add_row([
+                Cell::new(&neighbor.router),
+                Cell::new(neighbor.address),
+                Cell::new(&neighbor.dev),
+                Cell::new(dash(neighbor.lladdr.map(|mac| mac.to_string()).unwrap_or_default())),
+                Cell::new(format!("{}{router}", neighbor.state)),
+                Cell::new(milliseconds(neighbor.used_ms)),
+                Cell::new(milliseconds(neighbor.confirmed_ms)),
             ]);
         }
         lines(&table)
