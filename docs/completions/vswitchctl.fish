@@ -54,9 +54,17 @@ complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-forward" 
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-fdb" -d 'Bind an address to a port (static entry)'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-fdb" -d 'Remove an entry, static or learned'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "flush-fdb" -d 'Forget learned addresses'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "iptables" -d 'Rules of a router for IPv4, in the language of iptables'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "iptables-save" -d 'Print the rules of a router for IPv4, for iptables-restore'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "iptables-restore" -d 'Replace the rules of a router for IPv4 by those on standard input'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "ip6tables" -d 'Rules of a router for IPv6'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "ip6tables-save" -d 'Print the rules of a router for IPv6, for ip6tables-restore'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "ip6tables-restore" -d 'Replace the rules of a router for IPv6 by those on standard input'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "ipset" -d 'Sets of addresses for the rules of a router, in the language of ipset'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "show" -d 'Show switches and ports, or one list in full'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "status" -d 'Show the daemon at a glance'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "monitor" -d 'Print events as they happen'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "conntrack" -d 'List, count, watch and delete tracked connections, as conntrack(8) does'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "check" -d 'Check a configuration file; needs no daemon'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "apply" -d 'Replace the whole configuration by that of a file'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "export" -d 'Print the running configuration as TOML'
@@ -562,22 +570,30 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -l vlan
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -s V -l version -d 'Print version'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -l watch -d 'Print again every SECONDS until interrupted' -r
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -l socket -d 'Control socket of the daemon' -r -F
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -s h -l help -d 'Print help'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -s V -l version -d 'Print version'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -f -a "switches" -d 'Switches, their settings and how full their tables are'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -f -a "ports" -d 'Ports, their links and counters'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -f -a "fdb" -d 'Addresses and where they are'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -f -a "bonds" -d 'Bonds, their options, members and LACP'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -f -a "vlans" -d 'VLANs and their ports'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -f -a "drops" -d 'Dropped frames by port and reason'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -f -a "routers" -d 'Routers, their interfaces and what they have'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -f -a "interfaces" -d 'Interfaces of routers, their addresses and counters'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -f -a "routes" -d 'Routes in force'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -f -a "forwards" -d 'Forwarded ports'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes forwards workers" -f -a "workers" -d 'Worker threads and their load'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand iptables" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand iptables-save" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand iptables-restore" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand ip6tables" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand ip6tables-save" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand ip6tables-restore" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand ipset" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -l watch -d 'Print again every SECONDS until interrupted' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "switches" -d 'Switches, their settings and how full their tables are'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "ports" -d 'Ports, their links and counters'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "fdb" -d 'Addresses and where they are'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "bonds" -d 'Bonds, their options, members and LACP'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "vlans" -d 'VLANs and their ports'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "drops" -d 'Dropped frames by port and reason'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "routers" -d 'Routers, their interfaces and what they have'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "interfaces" -d 'Interfaces of routers, their addresses and counters'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "routes" -d 'Routes in force'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "neighbors" -d 'Neighbors of routers and their MAC addresses'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "forwards" -d 'Forwarded ports'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "workers" -d 'Worker threads and their load'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from switches" -l switch -d 'Only of this switch' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from switches" -l watch -d 'Print again every SECONDS until interrupted' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from switches" -l socket -d 'Control socket of the daemon' -r -F
@@ -636,6 +652,11 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_s
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routes" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routes" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routes" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from neighbors" -l watch -d 'Print again every SECONDS until interrupted' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from neighbors" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from neighbors" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from neighbors" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from neighbors" -s V -l version -d 'Print version'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from forwards" -l watch -d 'Print again every SECONDS until interrupted' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from forwards" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from forwards" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
@@ -655,6 +676,48 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand monitor" -l socket
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand monitor" -l json -d 'Print one JSON object a line; the fields are documented in docs/json.md and stay'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand monitor" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand monitor" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s L -l dump -d 'List the table' -r -f -a "conntrack\t'Connections'
+expect\t'Connections that others announced'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s D -l delete -d 'Delete the flows that the filters mean' -r -f -a "conntrack\t'Connections'
+expect\t'Connections that others announced'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s E -l event -d 'Print events as they happen' -r -f -a "conntrack\t'Connections'
+expect\t'Connections that others announced'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s F -l flush -d 'Delete all flows' -r -f -a "conntrack\t'Connections'
+expect\t'Connections that others announced'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s C -l count -d 'Print how many entries there are' -r -f -a "conntrack\t'Connections'
+expect\t'Connections that others announced'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s s -l src -l orig-src -d 'With this source (address or network)' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s d -l dst -l orig-dst -d 'With this destination' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s r -l reply-src -d 'Whose answers have this source' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s q -l reply-dst -d 'Whose answers have this destination' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s p -l proto -d 'Protocol, name or number' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l sport -l orig-port-src -d 'From this port' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l dport -l orig-port-dst -d 'To this port' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l reply-port-src -d 'Whose answers come from this port' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l reply-port-dst -d 'Whose answers go to this port' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l icmp-type -l icmpv6-type -d 'Begun by an ICMP query of this type' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l icmp-code -l icmpv6-code -d 'Of this ICMP code' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l icmp-id -l icmpv6-id -d 'With this ICMP identifier' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l state -d 'State of TCP or SCTP, such as ESTABLISHED' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s u -l status -d 'Status, such as ASSURED or SEEN_REPLY; several separated by commas' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s m -l mark -d 'With this mark' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s w -l zone -l orig-zone -l reply-zone -d 'In this zone' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s n -l src-nat -d 'Whose source is translated, perhaps to this address' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s g -l dst-nat -d 'Whose destination is translated, perhaps to this address' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s f -l family -d 'ipv4 or ipv6; both unless given' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s o -l output -d 'More in each line; several separated by commas' -r -f -a "extended\t'The version of IP in front'
+id\t'The number of the flow behind'
+timestamp\t'The time in front of an event'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s e -l event-mask -d 'Which events (with -E)' -r -f -a "ALL\t''
+NEW\t''
+UPDATES\t''
+DESTROY\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s S -l stats -d 'Print counters, a line a worker'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s j -l any-nat -d 'Of which either is translated'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s V -l version -d 'Print version'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand check" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand check" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand check" -s V -l version -d 'Print version'

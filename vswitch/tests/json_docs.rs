@@ -9,7 +9,7 @@ use proto::bond::{BondConfig, BondMode, MemberConfig, XmitHashPolicy};
 use proto::bond_status::{ArpTarget, BondInfo, BondLacp, BondOptions, ExplainBondReply, LacpEnd, MemberInfo, MemberLacp};
 use proto::config::{PollMode, PortConfig, PortKind, SwitchConfig};
 use proto::router::{ForwardConfig, ForwardProtocol, InterfaceConfig, Ports, RouteKind, RouterConfig};
-use proto::router_api::{ForwardInfo, InterfaceInfo, RouteInfo, RouterInfo};
+use proto::router_api::{ForwardInfo, InterfaceInfo, NeighborInfo, RouteInfo, RouterInfo};
 use serde::Serialize;
 
 /// The fields of a value; of an optional one it has to be there.
@@ -135,6 +135,18 @@ fn routers_are_documented_field_by_field() {
         protocol: text(),
     };
     assert_eq!(fields(&route), documented("show routes"));
+    let neighbor = NeighborInfo {
+        router: text(),
+        dev: text(),
+        address: "10.0.0.1".parse().unwrap(),
+        lladdr: Some(mac),
+        state: text(),
+        is_router: true,
+        used_ms: 0,
+        confirmed_ms: 0,
+        updated_ms: 0,
+    };
+    assert_eq!(fields(&neighbor), documented("show neighbors"));
     let forward = ForwardConfig {
         protocol: ForwardProtocol::Tcp,
         port: Ports { first: 80, last: 80 },

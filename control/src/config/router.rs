@@ -7,7 +7,8 @@ use std::time::Duration;
 use dataplane::router::{Family, INTERFACES_MAX, ROUTERS_MAX};
 use proto::config::{Config, PortConfig, PortKind, Span};
 use proto::router::{
-    ForwardConfig, ForwardProtocol, InterfaceConfig, NeighborConfig, Network, Ports, RouteConfig, RouteKind, RouterConfig,
+    Filtering, ForwardConfig, ForwardProtocol, InterfaceConfig, Mapping, NeighborConfig, Network, Ports, RouteConfig, RouteKind,
+    RouterConfig,
 };
 use wire::MacAddr;
 
@@ -159,6 +160,16 @@ impl<'c> Check<'c, '_> {
             self.neighbor(index, neighbor);
         }
         self.forwards();
+        let nat = &router.nat;
+        if nat.mapping == Mapping::AddressAndPortDependent && nat.filtering != Filtering::default() {
+            let help = "with mapping = \"address-and-port-dependent\" only answers reach a host; remove `filtering`";
+            self.wrong(
+                &Subject::Nat(self.name.to_owned()),
+                "filtering",
+                "`filtering` has a meaning only with endpoint-independent mapping",
+                help,
+            );
+        }
         self.timeouts();
         let names = router.interface.keys().map(String::as_str);
         let faults = rules::check(&rules_of(router), names);
