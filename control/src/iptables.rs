@@ -10,6 +10,7 @@
 pub mod command;
 pub mod compile;
 pub mod fault;
+pub mod ipset;
 pub mod lex;
 pub mod list;
 mod lower;

@@ -164,6 +164,9 @@ pub struct Ipset {
     /// `restore`: what the program reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
+    /// Answers `list` in JSON.
+    #[serde(default)]
+    pub json: bool,
 }
 
 /// What a program of the family of iptables said.

@@ -1,6 +1,6 @@
 //! The sets of a router: types, elements as texts, and what runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dataplane::clock::Nanos;
@@ -43,12 +43,24 @@ pub struct RunningSet {
     /// What rules ask.
     pub set: Arc<IpSet>,
     config: SetConfig,
+    /// The elements of the configuration, in order.
+    configured: Arc<[Element]>,
     /// Elements that come and go when it is activated.
     add: Vec<Element>,
     del: Vec<Element>,
 }
 
 impl RunningSet {
+    /// The elements of its configuration.
+    pub fn elements(&self) -> impl Iterator<Item = Element> {
+        self.configured.iter().copied()
+    }
+
+    /// Whether an element is one of its configuration.
+    pub fn is_configured(&self, element: &Element) -> bool {
+        self.configured.binary_search(element).is_ok()
+    }
+
     /// Brings the elements up to date with the configuration.
     ///
     /// # Errors
@@ -83,6 +95,11 @@ pub fn kind(name: &str) -> Result<SetKind, String> {
         let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
         format!("set type {name:?} is not supported (there are {})", names.join(" "))
     })
+}
+
+/// Whether two sets are made with the same options, whatever is in them.
+pub fn is_made_alike(a: &SetConfig, b: &SetConfig) -> bool {
+    (&a.kind, a.family, a.maxelem, a.timeout, &a.range) == (&b.kind, b.family, b.maxelem, b.timeout, &b.range)
 }
 
 /// The family of the addresses of a set.
@@ -313,11 +330,10 @@ pub fn compile(
     }
     let unchanged = |name: &String, config: &SetConfig| sets.get(name) == Some(config);
     for (name, config) in sets {
-        let mut wrong = |message| faults.push(Fault { place: Place::Set { set: name.clone(), entry: None }, message });
         let options = match check_name(name).and_then(|()| options(config)) {
             Ok(options) => options,
             Err(message) => {
-                wrong(message);
+                faults.push(Fault { place: Place::Set { set: name.clone(), entry: None }, message });
                 continue;
             }
         };
@@ -332,22 +348,29 @@ pub fn compile(
             continue;
         }
         let new = configured(name, config, faults);
+        let mut wrong = |message| faults.push(Fault { place: Place::Set { set: name.clone(), entry: None }, message });
         if new.len() > options.maxelem {
-            let message = format!("{} elements are more than maxelem {}", new.len(), options.maxelem);
-            faults.push(Fault { place: Place::Set { set: name.clone(), entry: None }, message });
+            wrong(format!("{} elements are more than maxelem {}", new.len(), options.maxelem));
             continue;
         }
+        let parts = |set: Arc<IpSet>, add: Vec<Element>, del: Vec<Element>| RunningSet {
+            set,
+            config: config.clone(),
+            configured: new.clone().into(),
+            add,
+            del,
+        };
         let running = match same_name.filter(|running| *running.set.options() == options) {
             Some(running) => {
-                let old: BTreeSet<Element> = configured(name, &running.config, &mut Vec::new()).into_iter().collect();
-                let add = new.iter().filter(|element| !old.contains(element)).copied().collect();
-                let new: BTreeSet<Element> = new.into_iter().collect();
-                RunningSet { set: running.set.clone(), config: config.clone(), add, del: old.difference(&new).copied().collect() }
+                let comes = new.iter().filter(|element| !running.is_configured(element)).copied().collect();
+                let goes = running.elements().filter(|element| new.binary_search(element).is_err()).collect();
+                parts(running.set.clone(), comes, goes)
             }
             None => {
-                let running = RunningSet { set: Arc::new(IpSet::new(options)), config: config.clone(), add: new, del: Vec::new() };
+                // Nobody sees it yet.
+                let running = parts(Arc::new(IpSet::new(options)), new.clone(), Vec::new());
                 if let Err(error) = running.activate(now) {
-                    faults.push(Fault { place: Place::Set { set: name.clone(), entry: None }, message: set_error(error).to_owned() });
+                    wrong(set_error(error).to_owned());
                 }
                 RunningSet { add: Vec::new(), ..running }
             }

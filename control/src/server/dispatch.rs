@@ -156,6 +156,9 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
             reply(router_api::ListInterfacesReply { interfaces: controller.interface_infos(&of_router(controller, parameters)?) })
         }
         "ListRoutes" => reply(router_api::ListRoutesReply { routes: controller.route_infos(&of_router(controller, parameters)?) }),
+        "ListNeighbors" => {
+            reply(router_api::ListNeighborsReply { neighbors: controller.neighbor_infos(&of_router(controller, parameters)?, now) })
+        }
         "ListForwards" => reply(router_api::ListForwardsReply { forwards: controller.forward_infos(&of_router(controller, parameters)?) }),
         "ListWorkers" => reply(api::ListWorkersReply { workers: controller.worker_infos() }),
         "GetConntrack" => reply(controller.conntrack_info()),
@@ -163,7 +166,7 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
         "ListExpectations" => reply(conntrack::ListExpectationsReply { expectations: controller.expectations(&read(parameters)?, now)? }),
         "MonitorFlows" if more => {
             let request: conntrack::Flows = read(parameters)?;
-            Ok(Answer::MonitorFlows(controller.flow_listener(&request.filter)?))
+            Ok(Answer::MonitorFlows(controller.matcher(&request.filter)?))
         }
         "MonitorFlows" => Err(Failure::ExpectedMore),
         // Without `more` it could not say what it deleted.
@@ -219,6 +222,10 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
                 if request.dry_run { controller.dry_run(&config)? } else { controller.transact(config, Strictness::Strict, now)? };
             reply(changed)
         }
+        "Iptables" => reply(controller.iptables(&read(parameters)?, now)?),
+        "IptablesRestore" => reply(controller.iptables_restore(&read(parameters)?, now)?),
+        "IptablesSave" => reply(controller.iptables_save(&read(parameters)?)?),
+        "Ipset" => reply(controller.ipset(&read(parameters)?, now)?),
         "SimSend" => {
             let request: api::SimSend = read(parameters)?;
             controller.sim_send(&request.port, &request.frame)?;
