@@ -18,6 +18,7 @@ use proto::bond::{BondMode, XmitHashPolicy};
 use proto::config::{Config, PortConfig, PortKind, SwitchConfig};
 use wire::MacAddr;
 
+pub(crate) use self::router::interface_address;
 pub use self::router::{InterfaceParts, RouterParts, interface_port, out_interface};
 use crate::config::validate::netdev_of;
 use crate::config::{self, vlan};

@@ -3,7 +3,7 @@
 //! [`Controller`] lives on the control thread and is driven by [`crate::server`]: requests, events of devices and workers,
 //! and time, which is always an argument. It owns the configuration, the compiled switch and the state of each link.
 //! [`Controller::transact`] (in [`transaction`]) is the only way the configuration changes. [`links`] follows devices that
-//! come and go, `bonds` runs bonds, [`flows`] looks at tracked connections, [`report`], [`bond_report`] and [`router_report`] answer
+//! come and go, `bonds` runs bonds, `routers` ends flows whose router or address is gone, [`flows`] looks at the others, [`report`], [`bond_report`] and [`router_report`] answer
 //! questions, [`upkeep`] is what happens with time.
 
 pub mod addresses;
@@ -12,8 +12,10 @@ mod bonds;
 pub mod flows;
 pub mod iptables;
 pub mod links;
+pub mod neighbours;
 pub mod report;
 pub mod router_report;
+mod routers;
 pub mod transaction;
 pub mod upkeep;
 
@@ -53,6 +55,7 @@ pub struct Controller {
     switch_names: Vec<Option<String>>,
     links: BTreeMap<String, PortLink>,
     bonds: BTreeMap<String, bonds::RunningBond>,
+    neighbours: neighbours::Agents,
     generation: u64,
     started: Nanos,
     events: VecDeque<Event>,
@@ -133,6 +136,7 @@ impl Controller {
             switch_names: Vec::new(),
             links: BTreeMap::new(),
             bonds: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
             generation: 0,
             started: now,
             events: VecDeque::new(),

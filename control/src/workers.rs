@@ -57,6 +57,12 @@ pub trait Workers {
     /// Takes the oldest frame that some worker punted.
     fn next_punted(&mut self) -> Option<Punted>;
 
+    /// Takes the oldest frame that a router of some worker punted: ARP and neighbour discovery.
+    fn next_punted_by_router(&mut self) -> Option<Punted>;
+
+    /// Ends the sleep of every worker: something they look at has changed.
+    fn wake(&self);
+
     /// Takes the oldest packet that a rule of some worker logged.
     fn next_logged(&mut self) -> Option<LogRecord>;
 
@@ -103,13 +109,14 @@ pub struct WorkerSet {
     rx: Vec<Vec<PortId>>,
     next: usize,
     next_punted: usize,
+    next_punted_by_router: usize,
 }
 
 impl WorkerSet {
     /// A set of running workers, by worker number.
     pub fn new(slots: Vec<WorkerSlot>) -> WorkerSet {
         let rx = slots.iter().map(|_| Vec::new()).collect();
-        WorkerSet { slots, rx, next: 0, next_punted: 0 }
+        WorkerSet { slots, rx, next: 0, next_punted: 0, next_punted_by_router: 0 }
     }
 
     /// The worker that polls the fewest queues, not one of `taken` unless all are.
@@ -173,6 +180,21 @@ impl Workers for WorkerSet {
             }
         }
         None
+    }
+
+    fn next_punted_by_router(&mut self) -> Option<Punted> {
+        // As for events.
+        for _ in 0..self.slots.len() {
+            self.next_punted_by_router = (self.next_punted_by_router + 1) % self.slots.len();
+            if let Some(frame) = self.slots[self.next_punted_by_router].handle.next_punted_by_router() {
+                return Some(frame);
+            }
+        }
+        None
+    }
+
+    fn wake(&self) {
+        self.slots.iter().for_each(|slot| slot.handle.waker().wake());
     }
 
     fn next_logged(&mut self) -> Option<LogRecord> {

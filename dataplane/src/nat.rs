@@ -14,9 +14,11 @@
 
 use core::fmt;
 
+use wire::ip_protocol;
+
 use crate::clock::Nanos;
 use crate::conntrack::Tuple;
-use crate::router::address::Address;
+use crate::router::address::{Address, Family};
 
 mod bind;
 mod crc32c;
@@ -110,6 +112,9 @@ pub struct Settings {
     pub filtering: Filtering,
     /// Even UDP ports stay even and odd ones odd where the rule names no ports (RFC 4787 REQ-4).
     pub port_parity: bool,
+    /// Lowest and highest port or identifier that a source gets where the rule names none and is not NETMAP. When `None`, a port
+    /// stays below 512, 1024 or 65536, as in Linux.
+    pub ip_local_port_range: Option<(u16, u16)>,
     /// [`NatState::hairpin`] translates the source (RFC 4787 REQ-9, RFC 5382 REQ-8).
     pub hairpin: bool,
     /// How long a mapping of UDP lives after its last packet, in nanoseconds (RFC 4787 REQ-5). Also that of protocols not named
@@ -123,6 +128,17 @@ pub struct Settings {
     pub mappings_per_port: u32,
 }
 
+impl Settings {
+    /// How long a mapping of this protocol lives after its last packet, in nanoseconds.
+    pub(crate) fn timeout(&self, family: Family, protocol: u8) -> Nanos {
+        match (family, protocol) {
+            (_, ip_protocol::TCP) => self.tcp_transitory_timeout,
+            (Family::V4, ip_protocol::ICMP) | (Family::V6, ip_protocol::ICMPV6) => self.icmp_timeout,
+            _ => self.udp_timeout,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         const SECOND: Nanos = 1_000_000_000;
@@ -130,6 +146,7 @@ impl Default for Settings {
             mapping: MappingBehaviour::default(),
             filtering: Filtering::default(),
             port_parity: true,
+            ip_local_port_range: None,
             hairpin: true,
             udp_timeout: 300 * SECOND,
             tcp_transitory_timeout: 240 * SECOND,

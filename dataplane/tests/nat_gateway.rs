@@ -2,9 +2,10 @@
 
 mod lab;
 
-use dataplane::nat::NatRange;
+use dataplane::DropReason;
+use dataplane::nat::{Filtering, NatRange};
 use dataplane::rules::{Hook, Match, Network, Table, Target, Test};
-use lab::router::{LAN, RouterLab, WAN, base, checksums_are_right, echo, ip, ipv4, rule, seal, tcp, udp};
+use lab::router::{LAN, LAN_PORT, RouterLab, WAN, WAN_PORT, base, checksums_are_right, echo, ip, ipv4, rule, seal, tcp, udp};
 
 const SYN: u8 = 2;
 const SYN_ACK: u8 = 0x12;
@@ -123,5 +124,65 @@ fn a_forwarded_port_leads_to_the_server_from_outside_and_from_inside() {
     let got = lab.got(LAN);
     assert_eq!((addresses(&got[0]), ports(&got[0])), (("203.0.113.254".into(), "192.168.1.1".into()), (8080, 1234)));
     assert!(checksums_are_right(&got[0]));
+    lab.lab.assert_conserved();
+}
+
+/// RFC 4787 REQ-9: two guests that learned each other's endpoint outside from a third party reach each other by it, and see the
+/// endpoint outside.
+#[test]
+fn guests_reach_each_other_by_their_endpoints_outside() {
+    let mut lab = gateway();
+    let send = |lab: &mut RouterLab, from: (&str, u16), to: (&str, u16)| lab.from_lan(&ipv4(from.0, to.0, 17, &udp(from.1, to.1, b"hi")));
+    let (one, two) = (("192.168.1.1", 4001), ("192.168.1.2", 4002));
+    for guest in [one, two] {
+        send(&mut lab, guest, ("198.51.100.1", 3478));
+        let got = lab.got(WAN);
+        assert_eq!((addresses(&got[0]).0, ports(&got[0]).0), ("203.0.113.254".to_owned(), guest.1));
+    }
+    // The second has not sent to the first yet, but from now on the first has sent to the second.
+    send(&mut lab, one, ("203.0.113.254", two.1));
+    assert_eq!((lab.got(LAN).len(), lab.dropped(LAN_PORT, DropReason::NatFiltered)), (0, 1), "{:?}", lab.drops());
+    for (from, to) in [(two, one), (one, two)] {
+        send(&mut lab, from, ("203.0.113.254", to.1));
+        let got = lab.got(LAN);
+        assert_eq!((addresses(&got[0]), ports(&got[0])), (("203.0.113.254".into(), to.0.into()), (from.1, to.1)), "{:?}", lab.drops());
+    }
+    lab.lab.assert_conserved();
+}
+
+/// RFC 4787 REQ-8: who may send to a mapping unasked, by what the router is told.
+#[test]
+fn filtering_lets_in_whom_it_should() {
+    for (filtering, lets_in) in [(Filtering::EndpointIndependent, true), (Filtering::AddressAndPortDependent, false)] {
+        let mut lab = gateway();
+        lab.router().nat.filtering = filtering;
+        lab.from_lan(&ipv4("192.168.1.1", "198.51.100.1", 17, &udp(4001, 3478, b"hi")));
+        lab.got(WAN);
+        lab.from_wan(&ipv4("198.51.100.66", "203.0.113.254", 17, &udp(66, 4001, b"hello")));
+        let got = lab.got(LAN);
+        assert_eq!(got.len(), usize::from(lets_in));
+        assert_eq!(lab.dropped(WAN_PORT, DropReason::NatFiltered), u64::from(!lets_in), "{:?}", lab.drops());
+        if lets_in {
+            assert_eq!((addresses(&got[0]).1, ports(&got[0])), ("192.168.1.1".into(), (66, 4001)));
+        }
+        // A port that is no mapping is the router's own.
+        lab.from_wan(&ipv4("198.51.100.66", "203.0.113.254", 17, &udp(66, 4002, b"hello")));
+        assert_eq!(lab.got(LAN).len(), 0);
+        assert_eq!(lab.got(WAN)[0][20..22], [3, 3], "port unreachable");
+        lab.lab.assert_conserved();
+    }
+}
+
+/// Spec 2.9 test 3: of a pool of two ports the third guest gets none, and is told from the others by its reason.
+#[test]
+fn a_pool_that_is_used_up() {
+    let mut lab = gateway();
+    let two = Target::Masquerade { ports: Some((7000, 7001)), random: false };
+    lab.rules(&[base(Table::Nat, Hook::Postrouting, vec![rule(vec![out(WAN)], two)])]);
+    for (guest, sent) in [("192.168.1.1", 1), ("192.168.1.2", 1), ("192.168.1.3", 0), ("192.168.1.2", 1)] {
+        lab.from_lan(&ipv4(guest, "198.51.100.1", 17, &udp(4001, 53, b"hi")));
+        assert_eq!(lab.got(WAN).len(), sent, "{guest}");
+    }
+    assert_eq!(lab.dropped(LAN_PORT, DropReason::NatExhausted), 1, "{:?}", lab.drops());
     lab.lab.assert_conserved();
 }

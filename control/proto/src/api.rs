@@ -616,6 +616,7 @@ pub const METHODS: &[(&str, bool, &str)] = &[
     ("ListRouters", false, "Routers; takes RouterFilter"),
     ("ListInterfaces", false, "Interfaces of routers with counters; takes RouterFilter"),
     ("ListRoutes", false, "Routes in force; takes RouterFilter"),
+    ("ListNeighbors", false, "Neighbors of routers and their states; takes RouterFilter"),
     ("ListForwards", false, "Forwarded ports with counters; takes RouterFilter"),
     ("ListWorkers", false, "Worker threads"),
     ("GetConntrack", false, "The table of tracked connections at a glance"),

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use wire::MacAddr;
 
 use crate::api::Link;
+use crate::config::PortConfig;
+use crate::config::is_default;
 use crate::router::{
     Destination, ForwardConfig, ForwardProtocol, InterfaceConfig, NeighborConfig, Network, Ports, RouteConfig, RouteKind, RouterConfig,
 };
@@ -58,9 +60,9 @@ pub struct AddInterface {
     /// Settings.
     #[serde(default)]
     pub config: InterfaceConfig,
-    /// Adds the port for it too: this Ethernet interface, of kind `nic`, under the same name.
+    /// Adds the port that `config.port` names too; a port without switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nic: Option<String>,
+    pub new_port: Option<PortConfig>,
     /// No error when it exists at the same place; its other settings stay as they are.
     #[serde(default)]
     pub may_exist: bool,
@@ -271,6 +273,31 @@ pub struct RouteInfo {
     pub protocol: String,
 }
 
+/// A neighbor of a router, as `show neighbors --json` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeighborInfo {
+    /// Router.
+    pub router: String,
+    /// Interface it is reached by.
+    pub dev: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its MAC address, if one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lladdr: Option<MacAddr>,
+    /// `INCOMPLETE`, `REACHABLE`, `STALE`, `DELAY`, `PROBE`, `FAILED` or `PERMANENT` (as ip-neighbour(8) says).
+    pub state: String,
+    /// It says that it is a router (IPv6).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_router: bool,
+    /// Milliseconds since a packet was sent there, seen to the second.
+    pub used_ms: u64,
+    /// Milliseconds since it proved to be there, or was entered.
+    pub confirmed_ms: u64,
+    /// Milliseconds since its state or MAC address changed.
+    pub updated_ms: u64,
+}
+
 /// A forwarded port, as `show forwards --json` lists it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ForwardInfo {
@@ -303,6 +330,8 @@ replies! {
     ListInterfacesReply { interfaces: Vec<InterfaceInfo> }
     /// Answer to `ListRoutes`.
     ListRoutesReply { routes: Vec<RouteInfo> }
+    /// Answer to `ListNeighbors`.
+    ListNeighborsReply { neighbors: Vec<NeighborInfo> }
     /// Answer to `ListForwards`.
     ListForwardsReply { forwards: Vec<ForwardInfo> }
 }

@@ -216,7 +216,7 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
     }
 }
 
-fn interface_address(network: &Network) -> InterfaceAddress {
+pub(crate) fn interface_address(network: &Network) -> InterfaceAddress {
     InterfaceAddress { family: network.address.into(), address: network.address.into(), prefix_len: network.prefix_len }
 }
 
@@ -287,6 +287,7 @@ fn nat_settings(config: &NatConfig) -> nat::Settings {
             Filtering::AddressAndPortDependent => nat::Filtering::AddressAndPortDependent,
         },
         port_parity: config.port_parity,
+        ip_local_port_range: config.ip_local_port_range.map(|ports| (ports.first, ports.last)),
         hairpin: config.hairpin,
         udp_timeout: config.udp_timeout.map_or(default.udp_timeout, nanos),
         tcp_transitory_timeout: config.tcp_transitory_timeout.map_or(default.tcp_transitory_timeout, nanos),

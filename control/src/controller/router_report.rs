@@ -1,12 +1,13 @@
 //! Answers to questions about routers. Nothing here changes anything.
 
+use dataplane::clock::Nanos;
 use dataplane::counters::{Counter, PortCounters};
 use dataplane::router::fib::{Fib, Route, RouteKind};
 use dataplane::router::{Family, InterfaceId, Router};
 use proto::api::Link;
 use proto::iptables::Tables;
 use proto::router::{self, ForwardConfig, Network, RouterConfig};
-use proto::router_api::{ForwardInfo, InterfaceInfo, RouteInfo, RouterFilter, RouterInfo};
+use proto::router_api::{ForwardInfo, InterfaceInfo, NeighborInfo, RouteInfo, RouterFilter, RouterInfo};
 
 use super::Controller;
 use super::report::drops;
@@ -120,6 +121,26 @@ impl Controller {
         }
         list.sort();
         list.dedup();
+        list
+    }
+
+    /// The neighbors of the routers that match, by interface and address.
+    pub fn neighbor_infos(&self, filter: &RouterFilter, now: Nanos) -> Vec<NeighborInfo> {
+        let ago = |at: Nanos| now.saturating_sub(at) / 1_000_000;
+        let mut list = Vec::new();
+        for (router, ..) in self.matching_routers(filter) {
+            list.extend(self.neighbours_of(router).map(|(dev, status)| NeighborInfo {
+                router: router.clone(),
+                dev: dev.to_owned(),
+                address: status.key.address.to_ip(status.key.family),
+                lladdr: status.mac,
+                state: status.state.to_string(),
+                is_router: status.is_router,
+                used_ms: ago(status.used),
+                confirmed_ms: ago(status.confirmed),
+                updated_ms: ago(status.updated),
+            }));
+        }
         list
     }
 

@@ -326,6 +326,8 @@ impl Controller {
         self.port_names = self.compiled.port_names();
         self.switch_names = self.compiled.switch_names();
         self.forget(&old_config, &old);
+        self.forget_flows(&old, now);
+        self.set_quotas(&self.config);
         for router in self.compiled.routers.values() {
             router.rules.activate(now);
         }
@@ -339,6 +341,7 @@ impl Controller {
         self.devices.namespaces(&used);
         self.update_patch_links();
         self.join_bonds(now);
+        self.join_neighbours(now);
         let names: Vec<String> = self.compiled.ports.keys().cloned().collect();
         for name in names {
             self.enter_local(&name, clock::tick(now));

@@ -38,6 +38,8 @@ impl Controller {
         more |= self.take_punted(now);
         more |= self.take_logged();
         self.bond_deadlines(now);
+        more |= self.take_punted_by_routers(now);
+        self.neighbour_deadlines(now);
         let lost = self.workers.lost_events();
         self.events_lost += lost.saturating_sub(self.worker_events_lost);
         self.worker_events_lost = lost;
@@ -45,17 +47,22 @@ impl Controller {
             self.next_second = now + SECOND;
             self.poll_devices(now);
             self.poll_hosts(now);
+            self.poll_neighbours(now);
             if self.sweep.switches.is_empty() {
                 self.sweep = Sweep { switches: self.compiled.switches.keys().cloned().collect(), cursor: 0 };
             }
         }
+        self.publish_neighbours(now);
         self.retry_lost(now);
         more |= self.sweep_slice(now);
         let next_flows = self.sweep_flows(now);
         if more {
             return now;
         }
-        [self.next_retry(), self.next_bond_deadline(), next_flows].into_iter().flatten().fold(self.next_second, Nanos::min)
+        [self.next_retry(), self.next_bond_deadline(), self.next_neighbour_deadline(), next_flows]
+            .into_iter()
+            .flatten()
+            .fold(self.next_second, Nanos::min)
     }
 
     /// One slice of the walk; `true` while it goes on.
@@ -100,7 +107,7 @@ impl Controller {
     fn worker_event(&mut self, event: WorkerEvent, now: Nanos) {
         match event {
             WorkerEvent::DeviceGone(port) => self.device_gone(port, now),
-            WorkerEvent::NeighbourNeeded(_) => {}
+            WorkerEvent::NeighbourNeeded(hop) => self.neighbour_needed(hop, now),
             WorkerEvent::Fdb { switch, vlan, mac, port, what } => {
                 let switch = self.switch_names.get(switch.index()).and_then(Option::as_ref);
                 // What is behind a port without switch is no address table of anybody's.

@@ -156,6 +156,9 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
             reply(router_api::ListInterfacesReply { interfaces: controller.interface_infos(&of_router(controller, parameters)?) })
         }
         "ListRoutes" => reply(router_api::ListRoutesReply { routes: controller.route_infos(&of_router(controller, parameters)?) }),
+        "ListNeighbors" => {
+            reply(router_api::ListNeighborsReply { neighbors: controller.neighbor_infos(&of_router(controller, parameters)?, now) })
+        }
         "ListForwards" => reply(router_api::ListForwardsReply { forwards: controller.forward_infos(&of_router(controller, parameters)?) }),
         "ListWorkers" => reply(api::ListWorkersReply { workers: controller.worker_infos() }),
         "GetConntrack" => reply(controller.conntrack_info()),

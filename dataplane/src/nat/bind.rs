@@ -12,8 +12,8 @@ use super::mapping::{Endpoint, FlowUse, MappingInfo, Table};
 use super::unique::{self, Key, Wanted};
 use super::{BindError, Filtering, Flows, Manip, MappingBehaviour, NatRange, Settings};
 use crate::clock::Nanos;
-use crate::conntrack::{At, Conntrack, FlowInfo, Status, Timeouts, Tracking, Tuple};
-use crate::router::address::{Address, Family};
+use crate::conntrack::{At, Conntrack, Status, Timeouts, Tracking, Tuple};
+use crate::router::address::Address;
 use crate::snapshot::PortId;
 
 /// What a packet that nobody asked for is to a mapping.
@@ -122,22 +122,36 @@ impl NatState {
         inbound
     }
 
-    /// Says that a flow exists: its mapping lives as long as it does, and then until its timeout after the last packet. To be called
-    /// for every flow of [`Conntrack::list`] at least every 20 s, with the settings of the router in whose zone it is.
-    pub fn touch(&self, flow: &FlowInfo, timeouts: &Timeouts, settings: &Settings, now: Nanos) {
-        if self.mappings() != 0 && flow.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {
-            self.touch_use(&FlowUse::of(flow, timeouts, now), settings, now);
+    /// Looks at the next `slots` flows and mappings from `cursor` on: the mappings that flows use live on, those that ended are
+    /// removed. `settings` are those of the router with a zone, where there is none the defaults. Returns where to go on; 0 when all
+    /// were seen.
+    ///
+    /// To be called so often that all are seen every 20 s. A mapping then lives as long as a flow uses it, and until its timeout
+    /// after the last packet.
+    pub fn upkeep<'s>(
+        &self,
+        conntrack: &Conntrack,
+        cursor: u32,
+        slots: u32,
+        now: Nanos,
+        settings: impl Fn(u16) -> Option<(&'s Timeouts, &'s Settings)>,
+    ) -> u32 {
+        if self.mappings() == 0 {
+            return 0;
         }
+        let default = (Timeouts::default(), Settings::default());
+        let more_flows = conntrack.list(cursor, slots, now, |flow| {
+            if flow.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {
+                let (timeouts, settings) = settings(flow.original.zone).unwrap_or((&default.0, &default.1));
+                self.touch(&FlowUse::of(flow, timeouts, now), settings, now);
+            }
+        });
+        let more_mappings = self.remove(cursor as usize, slots as usize, |mapping| mapping.expires <= now);
+        if more_flows.is_some() || more_mappings.is_some() { cursor.saturating_add(slots) } else { 0 }
     }
 
-    pub(super) fn touch_use(&self, flow: &FlowUse, settings: &Settings, now: Nanos) {
-        let timeout = timeout(settings, &flow.original);
-        self.lock().touch(flow, timeout, now);
-    }
-
-    /// Removes those of the next `slots` mappings from `cursor` on that ended. Returns where to go on, or `None` at the end.
-    pub fn sweep(&self, cursor: usize, slots: usize, now: Nanos) -> Option<usize> {
-        self.remove(cursor, slots, |mapping| mapping.expires <= now)
+    pub(super) fn touch(&self, flow: &FlowUse, settings: &Settings, now: Nanos) {
+        self.lock().touch(flow, settings, now);
     }
 
     /// Shows the next `slots` mappings from `cursor` on, in no order. Returns where to go on, or `None` at the end.
@@ -180,7 +194,10 @@ impl NatState {
         settings: &Settings,
     ) -> Result<Option<Tuple>, BindError> {
         let Some(current) = current(tracking, manip) else { return Ok(None) };
-        let wanted = Wanted::of(range.unwrap_or(&NatRange::NULL), current.family, unique::address(&current, manip));
+        let mut wanted = Wanted::of(range.unwrap_or(&NatRange::NULL), current.family, unique::address(&current, manip));
+        if manip == Manip::Source && range.is_some_and(|range| range.netmap.is_none()) {
+            wanted.default_ports(settings.ip_local_port_range);
+        }
         let tuple = match (manip, range) {
             (Manip::Source, Some(_)) if Key::of(&current) != Key::None => match settings.mapping {
                 MappingBehaviour::EndpointIndependent => self.map(flows, at, current, &wanted, settings, |_| false)?,
@@ -206,7 +223,8 @@ impl NatState {
         if settings.mapping == MappingBehaviour::AddressAndPortDependent || Key::of(&current) == Key::None {
             return self.decide(flows, at, tracking, Manip::Source, Some(&range), settings);
         }
-        let wanted = Wanted::of(&range, current.family, current.source);
+        let mut wanted = Wanted::of(&range, current.family, current.source);
+        wanted.default_ports(settings.ip_local_port_range);
         self.map(flows, at, current, &wanted, settings, |_| true).map(Some)
     }
 
@@ -239,21 +257,19 @@ impl NatState {
                     return Err(BindError::TooMany);
                 }
                 tuple.source = wanted.pick_address(&current, true, current.source);
-                let busy = timeout(settings, &current);
-                let port = self.free_port(&mut table, flows, now, tuple, wanted, settings, busy).ok_or(BindError::Exhausted)?;
+                let port = self.free_port(&mut table, flows, now, tuple, wanted, settings).ok_or(BindError::Exhausted)?;
                 tuple.source_port = port;
-                let added = table.insert(internal, (tuple.source, port), true, ingress, now, busy, flows);
+                let added = table.insert(internal, (tuple.source, port), true, ingress, now, settings, flows);
                 added.map_err(|_| BindError::TooMany)?
             }
         };
-        table.refresh(index, now.saturating_add(timeout(settings, &current)));
+        table.refresh(index, now, settings);
         table.add_remote(index, current.destination, current.destination_port, flows);
         self.mappings.store(table.len(), Ordering::Relaxed);
         Ok(tuple)
     }
 
     /// A port of `tuple.source` that no mapping and no flow has: that of the source if it may be, another of its class if not.
-    #[expect(clippy::too_many_arguments, reason = "all of it decides")]
     fn free_port(
         &self,
         table: &mut Table,
@@ -262,18 +278,17 @@ impl NatState {
         mut tuple: Tuple,
         wanted: &Wanted,
         settings: &Settings,
-        busy: Nanos,
     ) -> Option<u16> {
         let (key, port) = (Key::of(&tuple), tuple.source_port);
         let (mut low, high) = wanted.ports.unwrap_or(Wanted::class(key, port));
         let mut step = 1;
-        if settings.port_parity && tuple.protocol == ip_protocol::UDP && wanted.ports.is_none() {
+        if settings.port_parity && tuple.protocol == ip_protocol::UDP && !wanted.names_ports {
             (low, step) = (low + ((low ^ port) & 1), 2);
         }
         let external = Endpoint::source(&tuple);
         let mut is_free = |port, hard| {
             tuple.source_port = port;
-            table.is_free(&external.with(external.address, port), now, busy, flows, hard) && !unique::is_used(flows, &tuple)
+            table.is_free(&external.with(external.address, port), now, settings, flows, hard) && !unique::is_used(flows, &tuple)
         };
         if !wanted.random && wanted.has_port(key, port) && is_free(port, false) {
             return Some(port);
@@ -293,10 +308,10 @@ impl NatState {
         wanted: &Wanted,
         settings: &Settings,
     ) -> Result<Tuple, BindError> {
-        let (key, internal, busy) = (Key::of(&current), Endpoint::source(&current), timeout(settings, &current));
+        let (key, internal) = (Key::of(&current), Endpoint::source(&current));
         let mut table = self.lock();
         let mut index = table.find_internal(&internal, now, |m| wanted.has_address(m.address) && wanted.has_port(key, m.port));
-        if let Some(idle) = index.filter(|index| table.is_idle(*index, now, busy, flows)) {
+        if let Some(idle) = index.filter(|index| table.is_idle(*index, now, settings, flows)) {
             table.remove(idle);
             index = None;
         }
@@ -305,10 +320,10 @@ impl NatState {
         let index = match index {
             Some(index) => former.filter(|former| *former == (tuple.source, tuple.source_port)).map(|_| index),
             // It is only remembered: without room the flow begins all the same.
-            None => table.insert(internal, (tuple.source, tuple.source_port), false, ingress, now, busy, flows).ok(),
+            None => table.insert(internal, (tuple.source, tuple.source_port), false, ingress, now, settings, flows).ok(),
         };
         if let Some(index) = index {
-            table.refresh(index, now.saturating_add(busy));
+            table.refresh(index, now, settings);
             table.add_remote(index, current.destination, current.destination_port, flows);
         }
         self.mappings.store(table.len(), Ordering::Relaxed);
@@ -332,7 +347,7 @@ impl NatState {
         let (mut address, mut port) = (tuple.source, tuple.source_port);
         // A sender inside is to the others what it is outside, and has sent, even if the other will not have it yet.
         if let Some(own) = table.find_internal(&Endpoint::source(&tuple), now, |mapping| mapping.is_exclusive()) {
-            table.refresh(own, now.saturating_add(timeout(settings, &tuple)));
+            table.refresh(own, now, settings);
             table.add_remote(own, tuple.destination, tuple.destination_port, flows);
             (address, port) = (table.get(own).address, table.get(own).port);
         }
@@ -344,17 +359,9 @@ impl NatState {
         if !may_send {
             return (Inbound::Filtered, None);
         }
+        table.let_in(index, tuple.source, tuple.source_port);
         (tuple.destination, tuple.destination_port) = table.get(index).internal();
         (Inbound::Translated, Some(tuple))
-    }
-}
-
-/// How long a mapping lives after the last packet.
-fn timeout(settings: &Settings, tuple: &Tuple) -> Nanos {
-    match (tuple.family, tuple.protocol) {
-        (_, ip_protocol::TCP) => settings.tcp_transitory_timeout,
-        (Family::V4, ip_protocol::ICMP) | (Family::V6, ip_protocol::ICMPV6) => settings.icmp_timeout,
-        _ => settings.udp_timeout,
     }
 }
 

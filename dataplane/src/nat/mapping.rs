@@ -2,7 +2,7 @@
 //!
 //! A mapping is made with the first flow of its endpoint and lives until nothing was sent through it for its timeout. Packets of
 //! flows that exist do not come here; instead control walks over the flows and says which mappings they use
-//! ([`NatState::touch`](super::NatState::touch)), more often than the shortest timeout of a flow. With each mapping the remotes
+//! ([`NatState::upkeep`](super::NatState::upkeep)), more often than the shortest timeout of a flow. With each mapping the remotes
 //! it was used for last are kept, for filtering and to find out whether flows still use it.
 //!
 //! All memory is reserved when the table is made, and touched when it is used first.
@@ -12,7 +12,7 @@ use std::hash::BuildHasher;
 
 use wire::ip_protocol;
 
-use super::Flows;
+use super::{Flows, Settings};
 use crate::clock::Nanos;
 use crate::conntrack::{FlowInfo, FlowState, Status, Timeout, Timeouts, Tuple};
 use crate::router::address::{Address, Family};
@@ -21,8 +21,7 @@ use crate::snapshot::{PORTS_MAX, PortId};
 /// Remotes that one mapping remembers.
 const REMOTES_MAX: usize = 32;
 
-/// How long a mapping outlives the moment a flow was seen to use it, at least: more than a round of
-/// [`NatState::touch`](super::NatState::touch) takes.
+/// How long a mapping lives from the moment a flow was seen to use it, at least: more than control takes to come round again.
 const ROUND: Nanos = 30_000_000_000;
 
 /// In this time the first packet of a flow was confirmed or dropped.
@@ -76,7 +75,7 @@ pub struct MappingInfo {
     pub ingress: PortId,
 }
 
-/// That a flow was seen.
+/// That a flow exists.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FlowUse {
     pub(super) original: Tuple,
@@ -84,8 +83,6 @@ pub(super) struct FlowUse {
     pub(super) status: Status,
     /// When its last packet came.
     pub(super) last_packet: Nanos,
-    /// When it ends unless packets come.
-    pub(super) expires: Nanos,
 }
 
 impl FlowUse {
@@ -106,24 +103,22 @@ impl FlowUse {
         // The listing rounds down to seconds.
         let expires = now + (u64::from(flow.timeout) + 1) * 1_000_000_000;
         let last_packet = expires.saturating_sub(timeouts[timeout]).min(now);
-        FlowUse { original: flow.original, reply: flow.reply, status: flow.status, last_packet, expires }
+        FlowUse { original: flow.original, reply: flow.reply, status: flow.status, last_packet }
     }
 }
 
-/// The number of a mapping plus one, 0 for none, so that memory of zeros is an empty table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Link(u32);
+/// The number of a mapping or remote plus one, so that memory of zeros, which the system gives untouched, is an empty table.
+type Link = u32;
 
-impl Link {
-    const NONE: Link = Link(0);
+/// The end of a list.
+const NONE: Link = 0;
 
-    fn to(index: usize) -> Link {
-        Link(index as u32 + 1)
-    }
+fn link_to(index: usize) -> Link {
+    index as Link + 1
+}
 
-    fn index(self) -> Option<usize> {
-        (self.0 as usize).checked_sub(1)
-    }
+fn index_of(link: Link) -> Option<usize> {
+    (link as usize).checked_sub(1)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -141,8 +136,8 @@ pub(super) struct Mapping {
     next_external: Link,
     /// It has its endpoint outside alone.
     is_exclusive: bool,
-    /// A remote was forgotten though its flow may live.
-    has_forgotten: bool,
+    /// Flows may use it with remotes that are not among `remotes`.
+    has_more_flows: bool,
     is_used: bool,
 }
 
@@ -190,16 +185,16 @@ pub(super) struct Full;
 impl Table {
     pub(super) fn new(max: usize) -> Table {
         let buckets = max.next_power_of_two();
-        let links = || vec![Link::NONE; buckets].into_boxed_slice();
+        let links = || vec![NONE; buckets].into_boxed_slice();
         Table {
             random: RandomState::new(),
             mappings: Vec::with_capacity(max),
-            free: Link::NONE,
+            free: NONE,
             used: 0,
             internal: links(),
             external: links(),
             remotes: Vec::with_capacity(max),
-            free_remotes: Link::NONE,
+            free_remotes: NONE,
             by_port: vec![0; PORTS_MAX].into(),
             hand: 0,
         }
@@ -220,7 +215,7 @@ impl Table {
     /// The mapping of an endpoint inside that `suits`. Those that ended are removed on the way.
     pub(super) fn find_internal(&mut self, internal: &Endpoint, now: Nanos, suits: impl Fn(&Mapping) -> bool) -> Option<usize> {
         let mut link = self.internal[self.bucket(internal)];
-        while let Some(index) = link.index() {
+        while let Some(index) = index_of(link) {
             let mapping = self.mappings[index];
             link = mapping.next_internal;
             if mapping.internal != *internal {
@@ -238,7 +233,7 @@ impl Table {
     /// The mapping that has an endpoint outside alone. It is removed if it ended.
     pub(super) fn find_external(&mut self, external: &Endpoint, now: Nanos) -> Option<usize> {
         let mut link = self.external[self.bucket(external)];
-        while let Some(index) = link.index() {
+        while let Some(index) = index_of(link) {
             let mapping = &self.mappings[index];
             link = mapping.next_external;
             if mapping.external() == *external {
@@ -253,10 +248,10 @@ impl Table {
     }
 
     /// Whether an endpoint outside is free. With `hard`, a mapping that no flow uses is given up for it.
-    pub(super) fn is_free(&mut self, external: &Endpoint, now: Nanos, timeout: Nanos, flows: &impl Flows, hard: bool) -> bool {
+    pub(super) fn is_free(&mut self, external: &Endpoint, now: Nanos, settings: &Settings, flows: &impl Flows, hard: bool) -> bool {
         match self.find_external(external, now) {
             None => true,
-            Some(index) if hard && self.is_idle(index, now, timeout, flows) => {
+            Some(index) if hard && self.is_idle(index, now, settings, flows) => {
                 self.remove(index);
                 true
             }
@@ -264,12 +259,13 @@ impl Table {
         }
     }
 
-    /// Whether no flow uses a mapping whose timeout is `timeout`; `false` when that is not known, or when it was used a moment
+    /// Whether no flow uses a mapping; `false` when that is not known, or when it was used a moment
     /// ago: the flow may not be confirmed yet.
-    pub(super) fn is_idle(&self, index: usize, now: Nanos, timeout: Nanos, flows: &impl Flows) -> bool {
+    pub(super) fn is_idle(&self, index: usize, now: Nanos, settings: &Settings, flows: &impl Flows) -> bool {
         let mapping = &self.mappings[index];
+        let timeout = settings.timeout(mapping.internal.family, mapping.internal.protocol);
         let is_young = mapping.expires > now.saturating_add(timeout).saturating_sub(CONFIRMATION);
-        !is_young && !mapping.has_forgotten && self.remotes_of(index).all(|remote| !self.has_flow(index, remote, flows))
+        !is_young && !mapping.has_more_flows && self.remotes_of(index).all(|remote| !self.has_flow(index, remote, flows))
     }
 
     fn has_flow(&self, index: usize, remote: &Remote, flows: &impl Flows) -> bool {
@@ -290,7 +286,7 @@ impl Table {
     fn remotes_of(&self, index: usize) -> impl Iterator<Item = &Remote> {
         let mut link = self.mappings[index].remotes;
         core::iter::from_fn(move || {
-            let remote = &self.remotes[link.index()?];
+            let remote = &self.remotes[index_of(link)?];
             link = remote.next;
             Some(remote)
         })
@@ -314,11 +310,11 @@ impl Table {
         is_exclusive: bool,
         ingress: PortId,
         now: Nanos,
-        timeout: Nanos,
+        settings: &Settings,
         flows: &impl Flows,
     ) -> Result<usize, Full> {
-        if self.free == Link::NONE && self.mappings.len() == self.mappings.capacity() {
-            self.make_room(now, timeout, flows);
+        if self.free == NONE && self.mappings.len() == self.mappings.capacity() {
+            self.make_room(now, settings, flows);
         }
         let mapping = Mapping {
             internal,
@@ -326,14 +322,14 @@ impl Table {
             port: external.1,
             ingress,
             expires: now,
-            remotes: Link::NONE,
-            next_internal: Link::NONE,
-            next_external: Link::NONE,
+            remotes: NONE,
+            next_internal: NONE,
+            next_external: NONE,
             is_exclusive,
-            has_forgotten: false,
+            has_more_flows: false,
             is_used: true,
         };
-        let index = match self.free.index() {
+        let index = match index_of(self.free) {
             Some(index) => {
                 self.free = self.mappings[index].next_internal;
                 self.mappings[index] = mapping;
@@ -346,22 +342,22 @@ impl Table {
             None => return Err(Full),
         };
         let bucket = self.bucket(&internal);
-        self.mappings[index].next_internal = core::mem::replace(&mut self.internal[bucket], Link::to(index));
+        self.mappings[index].next_internal = core::mem::replace(&mut self.internal[bucket], link_to(index));
         if is_exclusive {
             let bucket = self.bucket(&mapping.external());
-            self.mappings[index].next_external = core::mem::replace(&mut self.external[bucket], Link::to(index));
+            self.mappings[index].next_external = core::mem::replace(&mut self.external[bucket], link_to(index));
         }
-        self.by_port[ingress.index()] += 1;
+        self.by_port[ingress.index() % PORTS_MAX] += 1;
         self.used += 1;
         Ok(index)
     }
 
     /// Looks at a few mappings, and removes the first that ended or that no flow uses.
-    fn make_room(&mut self, now: Nanos, timeout: Nanos, flows: &impl Flows) {
+    fn make_room(&mut self, now: Nanos, settings: &Settings, flows: &impl Flows) {
         const LOOKS: usize = 64;
         for _ in 0..LOOKS.min(self.mappings.len()) {
             self.hand = (self.hand + 1) % self.mappings.len();
-            if self.mappings[self.hand].expires <= now || self.is_idle(self.hand, now, timeout, flows) {
+            if self.mappings[self.hand].expires <= now || self.is_idle(self.hand, now, settings, flows) {
                 self.remove(self.hand);
                 return;
             }
@@ -370,17 +366,18 @@ impl Table {
 
     /// Mappings of hosts behind a port.
     pub(super) fn count(&self, port: PortId) -> u32 {
-        self.by_port[port.index()]
+        self.by_port[port.index() % PORTS_MAX]
     }
 
-    /// Says that packets were sent through a mapping.
-    pub(super) fn refresh(&mut self, index: usize, expires: Nanos) {
+    /// Says that a packet was sent through a mapping.
+    pub(super) fn refresh(&mut self, index: usize, now: Nanos, settings: &Settings) {
         let mapping = &mut self.mappings[index];
-        mapping.expires = mapping.expires.max(expires);
+        let timeout = settings.timeout(mapping.internal.family, mapping.internal.protocol);
+        mapping.expires = mapping.expires.max(now.saturating_add(timeout));
     }
 
-    /// Says that a flow uses a mapping, whose packets make it live for `timeout`.
-    pub(super) fn touch(&mut self, flow: &FlowUse, timeout: Nanos, now: Nanos) {
+    /// Says that a flow uses a mapping.
+    pub(super) fn touch(&mut self, flow: &FlowUse, settings: &Settings, now: Nanos) {
         let (internal, external) = if flow.status.contains(Status::SRC_NAT) {
             (Endpoint::source(&flow.original), Endpoint::destination(&flow.reply))
         } else if flow.status.contains(Status(Status::DST_NAT.0 | Status::SEEN_REPLY.0)) {
@@ -396,8 +393,18 @@ impl Table {
         // What ended meanwhile lives on, as the flow does.
         let suits = |mapping: &Mapping| (mapping.address, mapping.port) == external;
         if let Some(index) = self.find_internal(&internal, 0, suits) {
-            let alive = if flow.expires > now { flow.expires.max(now + ROUND) } else { 0 };
-            self.refresh(index, alive.max(flow.last_packet.saturating_add(timeout)));
+            self.refresh(index, flow.last_packet, settings);
+            // Not until the flow would end: it may well end before, as TCP does.
+            let mapping = &mut self.mappings[index];
+            mapping.expires = mapping.expires.max(now.saturating_add(ROUND));
+        }
+    }
+
+    /// Says that a flow from outside uses a mapping. Its remote is not remembered, or those who send could push out those that were
+    /// sent to.
+    pub(super) fn let_in(&mut self, index: usize, address: Address, port: u16) {
+        if !self.has_remote(index, |a, p| (a, p) == (address, port)) {
+            self.mappings[index].has_more_flows = true;
         }
     }
 
@@ -405,7 +412,7 @@ impl Table {
     pub(super) fn add_remote(&mut self, index: usize, address: Address, port: u16, flows: &impl Flows) {
         let (mut count, mut before_last, mut last) = (0, None, None);
         let mut link = self.mappings[index].remotes;
-        while let Some(at) = link.index() {
+        while let Some(at) = index_of(link) {
             let remote = self.remotes[at];
             if (remote.address, remote.port) == (address, port) {
                 return;
@@ -414,21 +421,21 @@ impl Table {
             count += 1;
             (before_last, last) = (last, Some(at));
         }
-        let is_full = self.free_remotes == Link::NONE && self.remotes.len() == self.remotes.capacity();
+        let is_full = self.free_remotes == NONE && self.remotes.len() == self.remotes.capacity();
         if count >= REMOTES_MAX || is_full {
             let Some(last) = last else {
-                self.mappings[index].has_forgotten = true;
+                self.mappings[index].has_more_flows = true;
                 return;
             };
-            self.mappings[index].has_forgotten |= self.has_flow(index, &self.remotes[last], flows);
+            self.mappings[index].has_more_flows |= self.has_flow(index, &self.remotes[last], flows);
             match before_last {
-                Some(before) => self.remotes[before].next = Link::NONE,
-                None => self.mappings[index].remotes = Link::NONE,
+                Some(before) => self.remotes[before].next = NONE,
+                None => self.mappings[index].remotes = NONE,
             }
-            self.remotes[last].next = core::mem::replace(&mut self.free_remotes, Link::to(last));
+            self.remotes[last].next = core::mem::replace(&mut self.free_remotes, link_to(last));
         }
         let remote = Remote { address, port, next: self.mappings[index].remotes };
-        let at = match self.free_remotes.index() {
+        let at = match index_of(self.free_remotes) {
             Some(at) => {
                 self.free_remotes = self.remotes[at].next;
                 self.remotes[at] = remote;
@@ -439,7 +446,7 @@ impl Table {
                 self.remotes.len() - 1
             }
         };
-        self.mappings[index].remotes = Link::to(at);
+        self.mappings[index].remotes = link_to(at);
     }
 
     /// Removes a mapping.
@@ -452,13 +459,13 @@ impl Table {
             unlink(&mut self.external[bucket], &mut self.mappings, index, |mapping| &mut mapping.next_external);
         }
         let mut link = mapping.remotes;
-        while let Some(at) = link.index() {
+        while let Some(at) = index_of(link) {
             link = self.remotes[at].next;
-            self.remotes[at].next = core::mem::replace(&mut self.free_remotes, Link::to(at));
+            self.remotes[at].next = core::mem::replace(&mut self.free_remotes, link_to(at));
         }
-        let next_internal = core::mem::replace(&mut self.free, Link::to(index));
-        self.mappings[index] = Mapping { is_used: false, remotes: Link::NONE, next_internal, ..mapping };
-        self.by_port[mapping.ingress.index()] -= 1;
+        let next_internal = core::mem::replace(&mut self.free, link_to(index));
+        self.mappings[index] = Mapping { is_used: false, remotes: NONE, next_internal, ..mapping };
+        self.by_port[mapping.ingress.index() % PORTS_MAX] -= 1;
         self.used -= 1;
     }
 
@@ -499,14 +506,14 @@ impl Table {
 /// Takes a mapping out of the chain that `head` begins.
 fn unlink(head: &mut Link, mappings: &mut [Mapping], index: usize, next: impl Fn(&mut Mapping) -> &mut Link) {
     let after = *next(&mut mappings[index]);
-    if *head == Link::to(index) {
+    if *head == link_to(index) {
         *head = after;
         return;
     }
     let mut link = *head;
-    while let Some(at) = link.index() {
+    while let Some(at) = index_of(link) {
         link = *next(&mut mappings[at]);
-        if link == Link::to(index) {
+        if link == link_to(index) {
             *next(&mut mappings[at]) = after;
             return;
         }

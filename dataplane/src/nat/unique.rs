@@ -73,6 +73,8 @@ pub(super) struct Wanted {
     pub(super) addresses: Option<(Address, Address)>,
     /// Lowest and highest port.
     pub(super) ports: Option<(u16, u16)>,
+    /// The rule itself named the ports.
+    pub(super) names_ports: bool,
     base_port: Option<u16>,
     pub(super) random: bool,
     persistent: bool,
@@ -90,7 +92,13 @@ impl Wanted {
             (addresses, _) => addresses.map(|(a, b)| (a.min(b), a.max(b))),
         };
         let ports = range.ports.map(|(a, b)| (a.min(b), a.max(b)));
-        Wanted { addresses, ports, base_port: range.base_port, random: range.random, persistent: range.persistent }
+        let NatRange { base_port, random, persistent, .. } = *range;
+        Wanted { addresses, ports, names_ports: ports.is_some(), base_port, random, persistent }
+    }
+
+    /// Ports for a rule that names none.
+    pub(super) fn default_ports(&mut self, ports: Option<(u16, u16)>) {
+        self.ports = self.ports.or(ports);
     }
 
     /// Whether the rule may choose this address.

@@ -1,6 +1,6 @@
 //! Single changes to routers.
 
-use proto::config::{Config, PortConfig, PortKind};
+use proto::config::Config;
 use proto::router::{InterfaceConfig, RouterConfig};
 use proto::router_api::{
     AddForward, AddInterface, AddNeighbor, AddRoute, AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter,
@@ -95,7 +95,7 @@ pub fn set_router(config: &Config, name: &str, set: &Map<String, Value>) -> Resu
     Ok(new)
 }
 
-/// Adds an interface, and the port for it when a NIC is named.
+/// Adds an interface, and its port when that is new.
 ///
 /// # Errors
 ///
@@ -103,24 +103,17 @@ pub fn set_router(config: &Config, name: &str, set: &Map<String, Value>) -> Resu
 /// is another port of the name.
 pub fn add_interface(config: &Config, request: &AddInterface) -> Result<Config, Refusal> {
     let mut new = config.clone();
-    let AddInterface { name, config: settings, nic, .. } = request;
-    let mut settings = settings.clone();
-    if let Some(nic) = nic {
-        if settings.switch.is_some() || settings.port.is_some() {
-            return Err(format!("interface {name:?}: a NIC, a switch and a port exclude each other"));
-        }
-        let kind = PortKind::Nic;
-        let mtu = settings.mtu.max(PortConfig::routed().mtu);
-        let port = PortConfig { kind, interface: Some(nic.clone()), mtu, ..PortConfig::routed() };
-        match new.port.get(nic) {
-            None => drop(new.port.insert(nic.clone(), port)),
-            Some(other) if other.switch.is_none() && other.kind == kind && other.interface.as_ref() == Some(nic) => {}
+    let AddInterface { name, config: settings, new_port, .. } = request;
+    if let Some(port) = new_port {
+        let Some(port_name) = &settings.port else { return Err(format!("interface {name:?}: the new port has no name")) };
+        match new.port.get(port_name) {
+            None => drop(new.port.insert(port_name.clone(), port.clone())),
+            Some(other) if other.switch.is_none() && other.kind == port.kind && other.interface == port.interface => {}
             Some(other) => {
                 let what = super::what(other);
-                return Err(format!("port {nic:?} exists already, as {what}; use --port or --switch"));
+                return Err(format!("port {port_name:?} exists already, as {what}; use --port or --switch"));
             }
         }
-        settings.port = Some(nic.clone());
     }
     let target = router(&mut new, &request.router)?;
     if let Some(former) = target.interface.get(name) {
@@ -132,7 +125,7 @@ pub fn add_interface(config: &Config, request: &AddInterface) -> Result<Config, 
             (false, _) => Err(format!("{exists} (--may-exist accepts that)")),
         };
     }
-    target.interface.insert(name.clone(), settings);
+    target.interface.insert(name.clone(), settings.clone());
     Ok(new)
 }
 

@@ -96,6 +96,29 @@ fn a_port_in_the_range_is_kept_and_ends_may_be_swapped() {
     assert!((5000..=6000).contains(&nat.pass(&udp(("10.0.0.2", 80), ("203.0.113.1", 53)), snat(range)).source().1));
 }
 
+/// `ip_local_port_range`: for rules that name no ports, with UDP parity; a port in it is kept.
+#[test]
+fn a_range_for_rules_without_ports() {
+    for mapping in [MappingBehaviour::AddressAndPortDependent, MappingBehaviour::EndpointIndependent] {
+        let settings = Settings { mapping, ip_local_port_range: Some((32768, 60999)), ..Settings::default() };
+        let mut nat = World::new(settings);
+        for (i, port) in [80, 1025, 5000, 61000].into_iter().enumerate() {
+            for remote in ["203.0.113.1", "203.0.113.2"] {
+                let (_, moved) = nat.pass(&udp((&format!("10.0.0.{}", i + 2), port), (remote, 53)), snat(public())).source();
+                assert!((32768..=60999).contains(&moved), "{port} became {moved}");
+                assert!(mapping == MappingBehaviour::AddressAndPortDependent || moved & 1 == port & 1);
+            }
+        }
+        assert_eq!(nat.pass(&udp(("10.0.0.9", 40000), ("203.0.113.1", 53)), snat(public())).source().1, 40000);
+        let named = NatRange { ports: Some((7000, 7000)), ..public() };
+        assert_eq!(nat.pass(&udp(("10.0.0.9", 40001), ("203.0.113.1", 53)), snat(named)).source().1, 7000);
+        let netmap = NatRange { netmap: Some(24), ..NatRange::address(v4("192.0.2.0")) };
+        assert_eq!(nat.pass(&udp(("10.0.0.9", 80), ("203.0.113.1", 53)), snat(netmap)).source(), (v4("192.0.2.9"), 80));
+        let untouched = udp(("10.0.0.9", 81), ("203.0.113.1", 53));
+        assert_eq!(nat.pass(&untouched, Rules::default()), Fate::Sent(untouched));
+    }
+}
+
 #[test]
 fn random_ports_are_not_kept() {
     let mut nat = linux();

@@ -358,6 +358,17 @@ fn a_mapping_that_was_just_made_is_not_taken() {
     assert_eq!(nat.pass(&second, one).source().1, 7000);
 }
 
+/// A flow that began outside uses the mapping as well as one from inside: the endpoint is not given to others while it lives.
+#[test]
+fn a_mapping_that_is_used_from_outside_is_not_taken() {
+    let mut nat = with(Filtering::EndpointIndependent);
+    let one = Rules { snat: Some(NatRange { ports: Some((7000, 7000)), ..NatRange::address(v4(PUBLIC)) }), ..plain() };
+    nat.pass(&udp(("10.0.0.2", 5000), ("203.0.113.1", 53)), one).octets();
+    nat.advance(40 * SECOND);
+    nat.pass(&udp(("203.0.113.66", 66), (PUBLIC, 7000)), plain()).octets();
+    assert_eq!(nat.pass(&udp(("10.0.0.3", 5000), ("203.0.113.1", 53)), one), Fate::Unbound(BindError::Exhausted));
+}
+
 /// Spec 2.9 test 15: who has as many mappings as he may have cannot make more, and takes nothing from others.
 #[test]
 fn a_quota_for_each_port_of_the_switch() {

@@ -77,10 +77,15 @@ impl Router {
         let end = self.now + span;
         while self.now < end {
             self.now = end.min(self.now + 20 * SECOND);
-            let touch = |flow: &_| self.nat.touch(flow, &self.tracked.timeouts, &self.settings, self.now);
-            assert_eq!(self.conntrack.list(0, u32::MAX, self.now, touch), None);
+            let mut cursor = 0;
+            loop {
+                let settings = |zone| (zone == 7).then_some((&self.tracked.timeouts, &self.settings));
+                cursor = self.nat.upkeep(&self.conntrack, cursor, 10, self.now, settings);
+                if cursor == 0 {
+                    break;
+                }
+            }
             self.conntrack.sweep(0, u32::MAX, self.now);
-            self.nat.sweep(0, usize::MAX, self.now);
         }
     }
 }
@@ -128,11 +133,12 @@ fn a_connection_ends_and_begins_again() {
         ] {
             let (fate, state) = router.pass(&octets, if is_out { snat() } else { Rules::default() });
             assert_eq!(state, CtState::Established);
+            // Control sees it in each of its states.
+            router.advance(25 * SECOND);
             assert_eq!(fate.ends(), if is_out { (v4(PUBLIC), 5000, v4(REMOTE), 80) } else { (v4(REMOTE), 80, v4(HOST), 5000) });
         }
-        router.advance(30 * SECOND);
     }
-    router.advance(208 * SECOND);
+    router.advance((238 - 25) * SECOND);
     assert_eq!((router.conntrack.count(), router.nat.mappings()), (0, 1));
     router.advance(4 * SECOND);
     assert_eq!(router.nat.mappings(), 0);
@@ -154,6 +160,23 @@ fn a_mapping_outlives_its_flow() {
         let (fate, _) = router.pass(&udp((REMOTE, 53), (PUBLIC, 5000)), Rules::default());
         assert_eq!(fate.destination().0, v4(if lives == 1 { HOST } else { PUBLIC }));
     }
+}
+
+/// However few are looked at in one go, all are seen.
+#[test]
+fn upkeep_sees_all() {
+    let mut router = Router::new(Settings::default());
+    for port in 5000..5100 {
+        router.pass(&udp((HOST, port), (REMOTE, 53)), snat()).0.octets();
+    }
+    router.advance(20 * SECOND);
+    for port in 5000..5100 {
+        router.pass(&udp((HOST, port), (REMOTE, 53)), snat()).0.octets();
+    }
+    router.advance(290 * SECOND);
+    assert_eq!((router.conntrack.count(), router.nat.mappings()), (0, 100), "310 s after the first packet, 290 s after the last");
+    router.advance(11 * SECOND);
+    assert_eq!(router.nat.mappings(), 0);
 }
 
 /// Two first packets on their way at once. Mappings keep them apart; as in Linux the second is dropped when it is confirmed.

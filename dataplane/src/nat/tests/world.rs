@@ -134,16 +134,17 @@ impl World {
                 if !self.flows.contains_key(&original) {
                     continue;
                 }
-                let (last_packet, expires) = (flow.last_packet, flow.last_packet + self.flow_timeout);
-                self.nat.touch_use(&FlowUse { original, reply, status, last_packet, expires }, &self.settings, self.now);
-                if expires <= self.now {
+                if flow.last_packet + self.flow_timeout > self.now {
+                    let last_packet = flow.last_packet;
+                    self.nat.touch(&FlowUse { original, reply, status, last_packet }, &self.settings, self.now);
+                } else {
                     self.flows.remove(&original);
                     self.flows.remove(&reply);
                 }
             }
             let mut cursor = Some(0);
             while let Some(at) = cursor {
-                cursor = self.nat.sweep(at, 1000, self.now);
+                cursor = self.nat.remove(at, 1000, |mapping| mapping.expires <= self.now);
             }
         }
     }

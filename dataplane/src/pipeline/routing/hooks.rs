@@ -124,7 +124,10 @@ impl Pipeline {
         };
         if range.is_none() && hook == Hook::Prerouting {
             match state.inbound(&router.state.connections, &at, &mut p.tracking, &router.nat) {
-                Inbound::Translated => return Ok(()),
+                Inbound::Translated => {
+                    p.hairpin = true;
+                    return Ok(());
+                }
                 Inbound::Filtered => return Err(Step::Drop(DropReason::NatFiltered)),
                 Inbound::Unmapped => {}
             }

@@ -9,7 +9,12 @@ use proto::config::{Size, Span};
 use wire::MacAddr;
 
 use crate::bond_args::{AddBond, AddMember, BondExplain, DelMember, SetActive, SetBond};
+use crate::conntrack_args::Conntrack;
 use crate::iptables_args::Passed;
+use crate::router_args::{
+    AddForward, AddInterface, AddNeighbor, AddRoute, AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter, OfRouter,
+    SetInterface, SetRouter,
+};
 
 /// Drives vswitchd, a virtual switch over TAP and AF_PACKET that replaces a Linux bridge.
 #[derive(Debug, Parser)]
@@ -28,9 +33,11 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Switches", &["add-switch", "set-switch", "del-switch"]),
     ("Ports", &["add-port", "set-port", "del-port"]),
     ("Bonds", &["add-bond", "set-bond", "add-member", "del-member", "set-active", "bond-explain"]),
+    ("Routers", &["add-router", "set-router", "del-router", "add-interface", "set-interface", "del-interface"]),
+    ("Routes", &["add-route", "del-route", "add-neighbor", "del-neighbor", "add-forward", "del-forward"]),
     ("Address table", &["add-fdb", "del-fdb", "flush-fdb"]),
     ("Rules", &["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore", "ipset"]),
-    ("Look", &["show", "status", "monitor"]),
+    ("Look", &["show", "status", "monitor", "conntrack"]),
     ("Whole configuration", &["check", "apply", "export"]),
     ("Try out", &["sim", "completions"]),
 ];
@@ -94,6 +101,30 @@ pub(crate) enum Verb {
     SetActive(SetActive),
     /// Say which member of a bond a flow takes, and why
     BondExplain(BondExplain),
+    /// Add a router
+    AddRouter(Box<AddRouter>),
+    /// Change settings of a router
+    SetRouter(Box<SetRouter>),
+    /// Remove a router, and the ports that are its alone
+    DelRouter(DelRouter),
+    /// Add an interface to a router
+    AddInterface(Box<AddInterface>),
+    /// Change settings of an interface
+    SetInterface(Box<SetInterface>),
+    /// Remove an interface, and the port that is its alone
+    DelInterface(DelInterface),
+    /// Add a route
+    AddRoute(AddRoute),
+    /// Remove routes to a network
+    DelRoute(DelRoute),
+    /// Bind a neighbor's address to its MAC address
+    AddNeighbor(AddNeighbor),
+    /// Remove what add-neighbor added
+    DelNeighbor(DelNeighbor),
+    /// Forward a port to a host behind the router
+    AddForward(AddForward),
+    /// No longer forward a port
+    DelForward(DelForward),
     /// Bind an address to a port (static entry)
     AddFdb(AddFdb),
     /// Remove an entry, static or learned
@@ -123,6 +154,8 @@ pub(crate) enum Verb {
     Status(StatusArgs),
     /// Print events as they happen
     Monitor(Monitor),
+    /// List, count, watch and delete tracked connections, as conntrack(8) does
+    Conntrack(Box<Conntrack>),
     /// Check a configuration file; needs no daemon
     Check(Check),
     /// Replace the whole configuration by that of a file
@@ -482,6 +515,14 @@ pub(crate) enum List {
     Vlans(OfVlan),
     /// Dropped frames by port and reason
     Drops(OfPort),
+    /// Routers, their interfaces and what they have
+    Routers(OfRouter),
+    /// Interfaces of routers, their addresses and counters
+    Interfaces(OfRouter),
+    /// Routes in force
+    Routes(OfRouter),
+    /// Forwarded ports
+    Forwards(OfRouter),
     /// Worker threads and their load
     Workers,
 }
@@ -595,7 +636,7 @@ pub(crate) fn on_off(text: &str) -> Result<bool, String> {
     }
 }
 
-fn vid() -> clap::builder::RangedI64ValueParser<u16> {
+pub(crate) fn vid() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..=4094)
 }
 

@@ -265,6 +265,7 @@ impl Render {
             ("daemon", format!("vswitchd {}, process {}, up {}", status.version, status.pid, seconds(status.uptime_s))),
             ("switches", status.switches.to_string()),
             ("ports", format!("{}{down}", status.ports)),
+            ("routers", status.routers.to_string()),
             ("workers", format!("{}, polling {}", status.workers, text_of(&status.poll))),
             ("changes", format!("{} since it started", status.generation)),
             ("state", status.state_dir.clone()),
@@ -339,7 +340,7 @@ fn port_settings(port: &PortInfo) -> String {
     settings.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-fn not_default<T: Serialize>(value: &T, default: &T) -> String {
+pub(crate) fn not_default<T: Serialize>(value: &T, default: &T) -> String {
     key_values(value, default).iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 
