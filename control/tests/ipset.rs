@@ -59,7 +59,9 @@ impl Router {
 /// Every type takes its elements, prints them as ipset does, and finds them again.
 #[test]
 fn types_and_elements() {
-    let cases: [(&str, &[&str], &[&str], &str, &str); 8] = [
+    // Type and options, what is added, what is there then, what is found, what is not.
+    type Case = (&'static str, &'static [&'static str], &'static [&'static str], &'static str, &'static str);
+    let cases: [Case; 8] = [
         (
             "hash:ip",
             &["1.2.3.4", "1.2.3.8/30", "1.2.3.20-1.2.3.21"],

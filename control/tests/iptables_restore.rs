@@ -268,7 +268,7 @@ const VOCABULARY: &[&str] = &[
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// No sequence of words makes the parser panic, and what is read is printed so that it is read as the same rule.
     #[test]

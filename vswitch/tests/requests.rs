@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn run(line: &str, reply: &Value) -> (Vec<Value>, Output) {
         requests
     });
     let mut command = Command::new(env!("CARGO_BIN_EXE_vswitchctl"));
-    let output = command.arg("--socket").arg(&socket).args(line.split_whitespace()).output().unwrap();
+    let output = command.arg("--socket").arg(&socket).args(line.split_whitespace()).stdin(Stdio::null()).output().unwrap();
     // Whoever never connected would leave the server waiting.
     drop(std::os::unix::net::UnixStream::connect(&socket));
     (server.join().unwrap(), output)
@@ -72,6 +72,35 @@ fn verbs_become_requests() {
         assert_eq!(requests, [json!({"method": format!("io.vswitch.{method}"), "parameters": parameters})], "{line}");
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"done so\n"[..]), "{line}");
     }
+}
+
+/// Everything behind the router goes to the daemon as it is, options that other verbs have among it.
+#[test]
+fn words_of_iptables_are_passed_on() {
+    let cases = [
+        ("iptables gw -t nat -A POSTROUTING -s 192.168.45.0/24 -o wan -j MASQUERADE", "Iptables", "ipv4"),
+        ("iptables gw -h", "Iptables", "ipv4"),
+        ("iptables gw --version", "Iptables", "ipv4"),
+        ("iptables gw -A FORWARD ! -i wan -m comment --comment -- -j ACCEPT", "Iptables", "ipv4"),
+        ("iptables gw", "Iptables", "ipv4"),
+        ("ip6tables gw -nvL --line-numbers", "Iptables", "ipv6"),
+    ];
+    for (line, method, family) in cases {
+        let args: Vec<&str> = line.split(' ').skip(2).collect();
+        let (requests, output) = run(line, &json!({"parameters": {"text": "printed\n"}}));
+        let parameters = json!({"router": "gw", "family": family, "args": args, "json": false});
+        assert_eq!(requests, [json!({"method": format!("io.vswitch.{method}"), "parameters": parameters})], "{line}");
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"printed\n"[..]), "{line}");
+    }
+    let (requests, output) = run("iptables gw -L --json -n", &json!({"parameters": {"text": "", "json": {"a": 1}}}));
+    assert_eq!(requests[0]["parameters"], json!({"router": "gw", "family": "ipv4", "args": ["-L", "-n"], "json": true}));
+    assert_eq!(output.stdout, b"{\n  \"a\": 1\n}\n");
+    let (requests, _) = run("ip6tables-save gw -c -t nat", &json!({"parameters": {"text": ""}}));
+    assert_eq!(requests[0]["parameters"], json!({"router": "gw", "family": "ipv6", "args": ["-c", "-t", "nat"]}));
+    let (requests, _) = run("iptables-restore gw --noflush", &json!({"parameters": {"text": ""}}));
+    assert_eq!(requests[0]["parameters"], json!({"router": "gw", "family": "ipv4", "args": ["--noflush"], "input": ""}));
+    let (requests, _) = run("ipset gw -exist add s 1.2.3.4", &json!({"parameters": {"text": ""}}));
+    assert_eq!(requests[0]["parameters"], json!({"router": "gw", "args": ["-exist", "add", "s", "1.2.3.4"], "json": false}));
 }
 
 #[test]

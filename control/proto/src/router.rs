@@ -241,7 +241,7 @@ pub struct ForwardConfig {
     pub protocol: ForwardProtocol,
     /// The external port, or a range such as "8000-8010".
     pub port: Ports,
-    /// Where it goes: address and port, such as "10.0.0.5:80" or "[fd00::5]:80". Of a range the first port; without a port the ports stay.
+    /// Where it goes: address and port, such as `10.0.0.5:80` or `[fd00::5]:80`. Of a range the first port; without a port the ports stay.
     pub to: Endpoint,
     /// The external address; every address of the router when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -191,7 +191,7 @@ pub fn policy_of(config: &ChainConfig) -> Result<Policy, String> {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "it is one half of `compile`, called once")]
 fn compile_family(
     tables: &Tables,
     family: Family,

@@ -4,7 +4,7 @@ use super::rule::{Place, Reader};
 
 /// An option of the programs themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each is named as the long option in the list below")]
 pub enum Global {
     Append,
     Delete,

@@ -11,6 +11,7 @@ mod commands;
 mod daemon;
 mod devices;
 mod forwarding;
+mod iptables;
 mod lab;
 mod qemu;
 mod routers;
