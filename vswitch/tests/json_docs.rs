@@ -8,8 +8,12 @@ use proto::api::{DropInfo, Event, FdbInfo, Link, PortInfo, StatusInfo, SwitchInf
 use proto::bond::{BondConfig, BondMode, MemberConfig, XmitHashPolicy};
 use proto::bond_status::{ArpTarget, BondInfo, BondLacp, BondOptions, ExplainBondReply, LacpEnd, MemberInfo, MemberLacp};
 use proto::config::{PollMode, PortConfig, PortKind, SwitchConfig};
+<<<<<<< HEAD
 use proto::router::{ForwardConfig, ForwardProtocol, InterfaceConfig, Ports, RouteKind, RouterConfig};
 use proto::router_api::{ForwardInfo, InterfaceInfo, NeighborInfo, RouteInfo, RouterInfo};
+=======
+use proto::conntrack::{ConntrackStats, ExpectationInfo, FlowInfo, FlowTuple, IpFamily};
+>>>>>>> alg
 use serde::Serialize;
 
 /// The fields of a value; of an optional one it has to be there.
@@ -232,6 +236,52 @@ fn bonds_are_documented_field_by_field() {
         reason: text(),
     };
     assert_eq!(fields(&explanation), documented("bond-explain"));
+}
+
+#[test]
+fn tracked_connections_are_documented_field_by_field() {
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    let tuple = FlowTuple {
+        src: address,
+        dst: address,
+        sport: Some(1),
+        dport: Some(1),
+        icmp_type: Some(1),
+        icmp_code: Some(1),
+        icmp_id: Some(1),
+        packets: Some(1),
+        bytes: Some(1),
+    };
+    assert_eq!(fields(&tuple), documented("conntrack, one direction"));
+    let flow = FlowInfo {
+        id: 1,
+        router: Some(String::new()),
+        zone: 0,
+        family: IpFamily::Ipv4,
+        protocol: 6,
+        protocol_name: String::new(),
+        timeout: 0,
+        state: Some(String::new()),
+        original: tuple.clone(),
+        reply: tuple.clone(),
+        status: vec![],
+        mark: 0,
+        helper: Some(String::new()),
+        port: Some(String::new()),
+    };
+    assert_eq!(fields(&flow), documented("conntrack, a flow"));
+    let expectation = ExpectationInfo {
+        router: Some(String::new()),
+        zone: 0,
+        protocol: 6,
+        timeout: 0,
+        tuple: tuple.clone(),
+        any_source_port: true,
+        master: tuple,
+        helper: Some(String::new()),
+    };
+    assert_eq!(fields(&expectation), documented("conntrack, an expectation"));
+    assert_eq!(fields(&ConntrackStats::default()), documented("conntrack, counters"));
 }
 
 #[test]

@@ -150,3 +150,27 @@ impl Conntrack {
         Ok(Established::Pass)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A flow that takes the entry of another begins with nothing, and a packet of the one that is gone changes nothing any more.
+    #[test]
+    fn a_slot_belongs_to_the_latest_flow() {
+        let extensions = Extensions::new(2000);
+        let id = |index, generation| ConnId { index, generation };
+        let sequence = |flow| extensions.with(flow, |extension| extension.lines);
+        let note = |flow| extensions.with(flow, |extension| extension.lines.add(Direction::Original, 5));
+        for (at, old, new) in [(1500, 0, 1), (1600, u32::MAX, 0)] {
+            note(id(at, old)).unwrap();
+            let noted = sequence(id(at, old)).unwrap();
+            assert_ne!(noted, Default::default());
+            assert_eq!(sequence(id(at + 1, old)), Some(Default::default()), "its neighbour");
+            assert_eq!(sequence(id(at, new)), Some(Default::default()));
+            assert_eq!(note(id(at, old)), None);
+            assert_eq!(sequence(id(at, new)), Some(Default::default()));
+        }
+        assert_eq!(note(id(4000, 0)), None, "beyond the table");
+    }
+}

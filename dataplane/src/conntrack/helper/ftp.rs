@@ -35,7 +35,7 @@ impl Lines {
     }
 
     /// A line begins at `sequence`. Of more than two the oldest is forgotten.
-    fn add(&mut self, direction: Direction, sequence: u32) {
+    pub(in crate::conntrack) fn add(&mut self, direction: Direction, sequence: u32) {
         if self.begins(direction, sequence) {
             return;
         }
