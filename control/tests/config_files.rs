@@ -38,7 +38,7 @@ fn broken_files_are_refused_with_the_expected_text() {
 fn examples_are_valid_and_survive_being_written() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
     let files = files(&dir, "toml");
-    for name in ["minimal", "vlans", "uplink", "bond-uplink", "isolation", "two-switches"] {
+    for name in ["minimal", "vlans", "uplink", "bond-uplink", "isolation", "two-switches", "nat-gateway"] {
         assert!(files.iter().any(|path| path.file_stem().unwrap() == name), "{name}.toml is missing");
     }
     for path in files {

@@ -92,6 +92,7 @@ fn workers_and_control_share_it() {
 /// `cargo test --release -p dataplane --test conntrack_scale -- --ignored --nocapture`.
 #[test]
 #[ignore = "prints times, which mean something on a quiet machine in a release build only"]
+#[expect(clippy::print_stdout, reason = "what it is for")]
 fn times() {
     const MAX: u32 = 1_000_000;
     let (conntrack, settings) = (Conntrack::new(MAX as usize, 1), Settings::default());
@@ -122,7 +123,7 @@ fn times() {
         let frames: Vec<_> = (0..20_000)
             .map(|_| {
                 n = n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let (from, to) = tuple((u64::from(n) * u64::from(filled) >> 32) as u32);
+                let (from, to) = tuple(((u64::from(n) * u64::from(filled)) >> 32) as u32);
                 datagram(from, to)
             })
             .collect();

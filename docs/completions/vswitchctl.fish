@@ -39,12 +39,32 @@ complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-member" -
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-member" -d 'Remove a member from a bond'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "set-active" -d 'Make a member of a bond the active one'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "bond-explain" -d 'Say which member of a bond a flow takes, and why'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-router" -d 'Add a router'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "set-router" -d 'Change settings of a router'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-router" -d 'Remove a router, and the ports that are its alone'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-interface" -d 'Add an interface to a router'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "set-interface" -d 'Change settings of an interface'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-interface" -d 'Remove an interface, and the port that is its alone'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-route" -d 'Add a route'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-route" -d 'Remove routes to a network'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-neighbor" -d 'Bind a neighbor\'s address to its MAC address'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-neighbor" -d 'Remove what add-neighbor added'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-forward" -d 'Forward a port to a host behind the router'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-forward" -d 'No longer forward a port'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "add-fdb" -d 'Bind an address to a port (static entry)'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "del-fdb" -d 'Remove an entry, static or learned'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "flush-fdb" -d 'Forget learned addresses'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "iptables" -d 'Rules of a router for IPv4, in the language of iptables'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "iptables-save" -d 'Print the rules of a router for IPv4, for iptables-restore'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "iptables-restore" -d 'Replace the rules of a router for IPv4 by those on standard input'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "ip6tables" -d 'Rules of a router for IPv6'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "ip6tables-save" -d 'Print the rules of a router for IPv6, for ip6tables-restore'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "ip6tables-restore" -d 'Replace the rules of a router for IPv6 by those on standard input'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "ipset" -d 'Sets of addresses for the rules of a router, in the language of ipset'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "show" -d 'Show switches and ports, or one list in full'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "status" -d 'Show the daemon at a glance'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "monitor" -d 'Print events as they happen'
+complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "conntrack" -d 'List, count, watch and delete tracked connections, as conntrack(8) does'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "check" -d 'Check a configuration file; needs no daemon'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "apply" -d 'Replace the whole configuration by that of a file'
 complete -c vswitchctl -n "__fish_vswitchctl_needs_command" -f -a "export" -d 'Print the running configuration as TOML'
@@ -111,6 +131,7 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l mcast
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l bcast-flood -d 'Flood broadcast frames to here [default: on]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l hairpin -d 'Let frames leave where they came from [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l isolated -d 'No frames between this and other isolated ports [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l conntrack-limit -d 'Tracked flows that frames from here may have begun at most [default: half of the table]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l may-exist -d 'Do nothing when the switch has this port already, of the same kind'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-port" -l tap -d 'A TAP interface that the daemon makes, named like the port'
@@ -149,6 +170,7 @@ mcast_flood\t''
 bcast_flood\t''
 hairpin\t''
 isolated\t''
+conntrack_limit\t''
 enabled\t''"
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l access -d 'Access port: untagged frames belong to this VLAN' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l trunk -d 'Trunk port: VLANs that pass with their tag, such as 10,20-30' -r
@@ -184,6 +206,7 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l mcast
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l bcast-flood -d 'Flood broadcast frames to here [default: on]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l hairpin -d 'Let frames leave where they came from [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l isolated -d 'No frames between this and other isolated ports [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l conntrack-limit -d 'Tracked flows that frames from here may have begun at most [default: half of the table]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l enabled -d 'Carry frames, or drop them all' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-port" -l disabled -d 'Drop all frames for now (same as the setting enabled = false)'
@@ -288,6 +311,7 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l mcast
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l bcast-flood -d 'Flood broadcast frames to here [default: on]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l hairpin -d 'Let frames leave where they came from [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l isolated -d 'No frames between this and other isolated ports [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l conntrack-limit -d 'Tracked flows that frames from here may have begun at most [default: half of the table]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l may-exist -d 'Do nothing when the switch has this bond already'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-bond" -l disabled -d 'Drop all frames for now (same as the setting enabled = false)'
@@ -411,6 +435,126 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand bond-explain" -l s
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand bond-explain" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand bond-explain" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand bond-explain" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l forwarding -d 'Pass packets on between interfaces [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l rp-filter -d 'Reverse path filter of every interface: 0 none, 1 strict, 2 loose [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l ip-default-ttl -d 'Hop limit of packets that the router makes itself [default: 64]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l icmp-ratelimit -d 'Milliseconds between two ICMP errors to the same host; 0 does not limit them [default: 1000]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l icmp-ratemask -d 'Bit n limits ICMP messages of type n [default: 6168]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l icmp-msgs-per-sec -d 'Limited ICMP messages a second, for all hosts together [default: 1000]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l icmp-msgs-burst -d 'How many of them may come at once [default: 50]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l icmp-echo-ignore-all -d 'Answer no echo requests [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l ipfrag-time -d 'How long fragments of IPv4 wait for the others of their packet [default: 30s]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l conntrack -d 'A setting of connection tracking: a sysctl without net.netfilter.nf_conntrack_, such as udp_timeout=60s; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l nat -d 'A setting of address translation, such as filtering=endpoint-independent; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l set -d 'A setting by its name; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l may-exist -d 'Do nothing when the router exists'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l default -d 'Reset a setting to its default, such as forwarding or conntrack.udp_timeout; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l forwarding -d 'Pass packets on between interfaces [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l rp-filter -d 'Reverse path filter of every interface: 0 none, 1 strict, 2 loose [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l ip-default-ttl -d 'Hop limit of packets that the router makes itself [default: 64]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l icmp-ratelimit -d 'Milliseconds between two ICMP errors to the same host; 0 does not limit them [default: 1000]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l icmp-ratemask -d 'Bit n limits ICMP messages of type n [default: 6168]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l icmp-msgs-per-sec -d 'Limited ICMP messages a second, for all hosts together [default: 1000]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l icmp-msgs-burst -d 'How many of them may come at once [default: 50]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l icmp-echo-ignore-all -d 'Answer no echo requests [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l ipfrag-time -d 'How long fragments of IPv4 wait for the others of their packet [default: 30s]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l conntrack -d 'A setting of connection tracking: a sysctl without net.netfilter.nf_conntrack_, such as udp_timeout=60s; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l nat -d 'A setting of address translation, such as filtering=endpoint-independent; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l set -d 'A setting by its name; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-router" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-router" -l if-exists -d 'Do nothing when the router does not exist'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-router" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-router" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l switch -d 'On this switch' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l nic -d 'On an existing Ethernet interface, which becomes a port for the router alone' -r -f
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l tap -d 'On a TAP interface that the daemon makes, a port for the router alone' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l sim -d 'On a new port in memory (see sim)' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l port -d 'On this port, which belongs to no switch' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l netns -d 'Network namespace of the Ethernet interface of --nic or --tap' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l vlan -d 'Its VLAN [default: frames without one]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l address -d 'An address with the length of its network\'s prefix; may be repeated. With set-interface, all addresses from now on' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l mtu -d 'Octets of an IP packet that leaves here at most [default: 1500]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l mac -d 'MAC address [default: a stable one]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l enabled -d 'Take part, or not [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l rp-filter -d 'Reverse path filter: 0 none, 1 strict, 2 loose [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l proxy-arp -d 'Answer ARP requests for hosts behind other interfaces [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l proxy-arp-pvlan -d 'Answer ARP requests for hosts behind this interface too [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l proxy-ndp -d 'An IPv6 address for which neighbor solicitations are answered; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l may-exist -d 'Do nothing when the router has this interface already, at the same place'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l default -d 'Reset a setting to its default; may be repeated' -r -f -a "vlan\t''
+address\t''
+mtu\t''
+mac\t''
+enabled\t''
+rp_filter\t''
+proxy_arp\t''
+proxy_arp_pvlan\t''
+proxy_ndp\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l switch -d 'Move it to this switch' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l port -d 'Move it to this port, which belongs to no switch' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l vlan -d 'Its VLAN [default: frames without one]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l address -d 'An address with the length of its network\'s prefix; may be repeated. With set-interface, all addresses from now on' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l mtu -d 'Octets of an IP packet that leaves here at most [default: 1500]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l mac -d 'MAC address [default: a stable one]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l enabled -d 'Take part, or not [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l rp-filter -d 'Reverse path filter: 0 none, 1 strict, 2 loose [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l proxy-arp -d 'Answer ARP requests for hosts behind other interfaces [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l proxy-arp-pvlan -d 'Answer ARP requests for hosts behind this interface too [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l proxy-ndp -d 'An IPv6 address for which neighbor solicitations are answered; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-interface" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-interface" -l if-exists -d 'Do nothing when it does not exist'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-interface" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-interface" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-route" -l via -d 'The next router' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-route" -l dev -d 'The interface' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-route" -l metric -d 'Of routes to the same network that with the lowest number counts [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-route" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-route" -l blackhole -d 'Drop the packets silently'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-route" -l reject -l unreachable -d 'Drop the packets, and tell senders that the destination is unreachable'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-route" -l prohibit -d 'Drop the packets, and tell senders that it is prohibited'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-route" -l may-exist -d 'Replace a route to the same network with the same metric'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-route" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-route" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-route" -l via -d 'Only that by this next router' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-route" -l metric -d 'Only that with this metric' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-route" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-route" -l if-exists -d 'Do nothing when there is none'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-route" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-route" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-neighbor" -l lladdr -d 'Its MAC address' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-neighbor" -l dev -d 'The interface it is behind' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-neighbor" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-neighbor" -l may-exist -d 'Replace an entry for the same address'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-neighbor" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-neighbor" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-neighbor" -l dev -d 'Behind this interface only' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-neighbor" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-neighbor" -l if-exists -d 'Do nothing when there is none'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-neighbor" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-neighbor" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-forward" -l address -d 'The external address [default: every address of the router]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-forward" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-forward" -l syn-proxy -d 'tcp: answer SYNs with cookies, so that the host sees only clients that exist'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-forward" -l may-exist -d 'When the port is forwarded already, forward it to here instead'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-forward" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-forward" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-forward" -l address -d 'Only of this external address' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-forward" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-forward" -l if-exists -d 'Do nothing when there is none'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-forward" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-forward" -s V -l version -d 'Print version'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-fdb" -l vlan -d 'VLAN; 0 on ports without VLAN settings' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-fdb" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-fdb" -l may-exist -d 'Replace a static entry that exists'
@@ -426,18 +570,30 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -l vlan
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand flush-fdb" -s V -l version -d 'Print version'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -l watch -d 'Print again every SECONDS until interrupted' -r
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -l socket -d 'Control socket of the daemon' -r -F
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -s h -l help -d 'Print help'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -s V -l version -d 'Print version'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "switches" -d 'Switches, their settings and how full their tables are'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "ports" -d 'Ports, their links and counters'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "fdb" -d 'Addresses and where they are'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "bonds" -d 'Bonds, their options, members and LACP'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "vlans" -d 'VLANs and their ports'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "drops" -d 'Dropped frames by port and reason'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops workers" -f -a "workers" -d 'Worker threads and their load'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand iptables" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand iptables-save" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand iptables-restore" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand ip6tables" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand ip6tables-save" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand ip6tables-restore" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand ipset" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -l watch -d 'Print again every SECONDS until interrupted' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "switches" -d 'Switches, their settings and how full their tables are'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "ports" -d 'Ports, their links and counters'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "fdb" -d 'Addresses and where they are'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "bonds" -d 'Bonds, their options, members and LACP'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "vlans" -d 'VLANs and their ports'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "drops" -d 'Dropped frames by port and reason'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "routers" -d 'Routers, their interfaces and what they have'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "interfaces" -d 'Interfaces of routers, their addresses and counters'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "routes" -d 'Routes in force'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "neighbors" -d 'Neighbors of routers and their MAC addresses'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "forwards" -d 'Forwarded ports'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and not __fish_seen_subcommand_from switches ports fdb bonds vlans drops routers interfaces routes neighbors forwards workers" -f -a "workers" -d 'Worker threads and their load'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from switches" -l switch -d 'Only of this switch' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from switches" -l watch -d 'Print again every SECONDS until interrupted' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from switches" -l socket -d 'Control socket of the daemon' -r -F
@@ -481,6 +637,31 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_s
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from drops" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from drops" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from drops" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routers" -l watch -d 'Print again every SECONDS until interrupted' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routers" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routers" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routers" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routers" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from interfaces" -l watch -d 'Print again every SECONDS until interrupted' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from interfaces" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from interfaces" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from interfaces" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from interfaces" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routes" -l watch -d 'Print again every SECONDS until interrupted' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routes" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routes" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routes" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from routes" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from neighbors" -l watch -d 'Print again every SECONDS until interrupted' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from neighbors" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from neighbors" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from neighbors" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from neighbors" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from forwards" -l watch -d 'Print again every SECONDS until interrupted' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from forwards" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from forwards" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from forwards" -s h -l help -d 'Print help'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from forwards" -s V -l version -d 'Print version'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from workers" -l watch -d 'Print again every SECONDS until interrupted' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from workers" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand show; and __fish_seen_subcommand_from workers" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
@@ -495,6 +676,48 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand monitor" -l socket
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand monitor" -l json -d 'Print one JSON object a line; the fields are documented in docs/json.md and stay'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand monitor" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand monitor" -s V -l version -d 'Print version'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s L -l dump -d 'List the table' -r -f -a "conntrack\t'Connections'
+expect\t'Connections that others announced'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s D -l delete -d 'Delete the flows that the filters mean' -r -f -a "conntrack\t'Connections'
+expect\t'Connections that others announced'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s E -l event -d 'Print events as they happen' -r -f -a "conntrack\t'Connections'
+expect\t'Connections that others announced'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s F -l flush -d 'Delete all flows' -r -f -a "conntrack\t'Connections'
+expect\t'Connections that others announced'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s C -l count -d 'Print how many entries there are' -r -f -a "conntrack\t'Connections'
+expect\t'Connections that others announced'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s s -l src -l orig-src -d 'With this source (address or network)' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s d -l dst -l orig-dst -d 'With this destination' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s r -l reply-src -d 'Whose answers have this source' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s q -l reply-dst -d 'Whose answers have this destination' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s p -l proto -d 'Protocol, name or number' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l sport -l orig-port-src -d 'From this port' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l dport -l orig-port-dst -d 'To this port' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l reply-port-src -d 'Whose answers come from this port' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l reply-port-dst -d 'Whose answers go to this port' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l icmp-type -l icmpv6-type -d 'Begun by an ICMP query of this type' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l icmp-code -l icmpv6-code -d 'Of this ICMP code' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l icmp-id -l icmpv6-id -d 'With this ICMP identifier' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l state -d 'State of TCP or SCTP, such as ESTABLISHED' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s u -l status -d 'Status, such as ASSURED or SEEN_REPLY; several separated by commas' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s m -l mark -d 'With this mark' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s w -l zone -l orig-zone -l reply-zone -d 'In this zone' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s n -l src-nat -d 'Whose source is translated, perhaps to this address' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s g -l dst-nat -d 'Whose destination is translated, perhaps to this address' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s f -l family -d 'ipv4 or ipv6; both unless given' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s o -l output -d 'More in each line; several separated by commas' -r -f -a "extended\t'The version of IP in front'
+id\t'The number of the flow behind'
+timestamp\t'The time in front of an event'"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s e -l event-mask -d 'Which events (with -E)' -r -f -a "ALL\t''
+NEW\t''
+UPDATES\t''
+DESTROY\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s S -l stats -d 'Print counters, a line a worker'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s j -l any-nat -d 'Of which either is translated'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -l json -d 'Print JSON; the fields are documented in docs/json.md and stay'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand conntrack" -s V -l version -d 'Print version'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand check" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand check" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand check" -s V -l version -d 'Print version'

@@ -8,7 +8,12 @@ use proto::api::{DropInfo, Event, FdbInfo, Link, PortInfo, StatusInfo, SwitchInf
 use proto::bond::{BondConfig, BondMode, MemberConfig, XmitHashPolicy};
 use proto::bond_status::{ArpTarget, BondInfo, BondLacp, BondOptions, ExplainBondReply, LacpEnd, MemberInfo, MemberLacp};
 use proto::config::{PollMode, PortConfig, PortKind, SwitchConfig};
+<<<<<<< HEAD
+use proto::router::{ForwardConfig, ForwardProtocol, InterfaceConfig, Ports, RouteKind, RouterConfig};
+use proto::router_api::{ForwardInfo, InterfaceInfo, NeighborInfo, RouteInfo, RouterInfo};
+=======
 use proto::conntrack::{ConntrackStats, ExpectationInfo, FlowInfo, FlowTuple, IpFamily};
+>>>>>>> alg
 use serde::Serialize;
 
 /// The fields of a value; of an optional one it has to be there.
@@ -88,6 +93,7 @@ fn every_list_is_documented_field_by_field() {
         poll: PollMode::Adaptive,
         workers: 0,
         switches: 0,
+        routers: 0,
         ports: 0,
         ports_down: 0,
         memory_bytes: 0,
@@ -96,6 +102,63 @@ fn every_list_is_documented_field_by_field() {
         problems: vec![],
     };
     assert_eq!(fields(&status), documented("status"));
+}
+
+#[test]
+fn routers_are_documented_field_by_field() {
+    let text = || "x".to_owned();
+    let mac = wire::MacAddr([2, 0, 0, 0, 0, 1]);
+    let config = RouterConfig::default();
+    let router = RouterInfo { name: text(), zone: 0, forwarding: true, interfaces: vec![], routes: 0, forwards: 0, rules: 0, config };
+    assert_eq!(fields(&router), documented("show routers"));
+    let interface = InterfaceInfo {
+        router: text(),
+        name: text(),
+        link: Link::Up,
+        switch: Some(text()),
+        port: Some(text()),
+        vlan: 0,
+        mac,
+        mtu: 1500,
+        addresses: vec![],
+        rx_packets: 0,
+        rx_bytes: 0,
+        tx_packets: 0,
+        tx_bytes: 0,
+        drops: BTreeMap::new(),
+        config: InterfaceConfig::default(),
+    };
+    assert_eq!(fields(&interface), documented("show interfaces"));
+    let route = RouteInfo {
+        router: text(),
+        to: "10.0.0.0/8".parse().unwrap(),
+        via: "10.0.0.1".parse().ok(),
+        dev: Some(text()),
+        kind: RouteKind::Unicast,
+        metric: 0,
+        protocol: text(),
+    };
+    assert_eq!(fields(&route), documented("show routes"));
+    let neighbor = NeighborInfo {
+        router: text(),
+        dev: text(),
+        address: "10.0.0.1".parse().unwrap(),
+        lladdr: Some(mac),
+        state: text(),
+        is_router: true,
+        used_ms: 0,
+        confirmed_ms: 0,
+        updated_ms: 0,
+    };
+    assert_eq!(fields(&neighbor), documented("show neighbors"));
+    let forward = ForwardConfig {
+        protocol: ForwardProtocol::Tcp,
+        port: Ports { first: 80, last: 80 },
+        to: "10.0.0.5:80".parse().unwrap(),
+        address: "192.0.2.1".parse().ok(),
+        syn_proxy: true,
+    };
+    assert_eq!(fields(&ForwardInfo { router: text(), forward, packets: 0, bytes: 0 }), documented("show forwards"));
 }
 
 #[test]

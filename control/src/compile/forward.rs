@@ -32,10 +32,10 @@ const SYN: u8 = 0x02;
 const ANNOUNCED: SynProxy = SynProxy { mss: Some(1460), wscale: Some(7), sack_perm: true, timestamp: true, ecn: false };
 
 /// The counters of forwarded ports, by what [`words::forward`] says of them. They live as long as it says the same.
-pub type ForwardStates = BTreeMap<String, Arc<RuleState>>;
+pub(super) type ForwardStates = BTreeMap<String, Arc<RuleState>>;
 
 /// The counters of all forwarded ports: those they had, or new ones.
-pub fn states(forwards: &[ForwardConfig], former: Option<&ForwardStates>, workers: usize) -> ForwardStates {
+pub(super) fn states(forwards: &[ForwardConfig], former: Option<&ForwardStates>, workers: usize) -> ForwardStates {
     let state = |forward: &ForwardConfig| {
         let key = words::forward(forward);
         let state = former.and_then(|former| former.get(&key).cloned());
@@ -45,7 +45,7 @@ pub fn states(forwards: &[ForwardConfig], former: Option<&ForwardStates>, worker
 }
 
 /// The rules of a family. Those for one external address go before those for all.
-pub fn front(family: Family, forwards: &[ForwardConfig], states: &ForwardStates, workers: usize) -> Front {
+pub(super) fn front(family: Family, forwards: &[ForwardConfig], states: &ForwardStates, workers: usize) -> Front {
     let mut front = Front::default();
     let of_family = || forwards.iter().filter(|forward| Family::from(forward.to.address) == family);
     for forward in of_family().filter(|f| f.address.is_some()).chain(of_family().filter(|f| f.address.is_none())) {

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::router::{Family, INTERFACES_MAX, ROUTERS_MAX};
-use proto::config::{Config, PortConfig, Span};
+use proto::config::{Config, PortConfig, PortKind, Span};
 use proto::router::{
-    ForwardConfig, ForwardProtocol, InterfaceConfig, NeighborConfig, Network, Ports, RouteConfig, RouteKind, RouterConfig,
+    Filtering, ForwardConfig, ForwardProtocol, InterfaceConfig, Mapping, NeighborConfig, Network, Ports, RouteConfig, RouteKind,
+    RouterConfig,
 };
 use wire::MacAddr;
 
@@ -63,7 +64,9 @@ fn routed_ports(config: &Config, problems: &mut Vec<Problem>) {
             }
         }
     }
-    for (name, _) in config.port.iter().filter(|(name, port)| port.switch.is_none() && !users.contains_key(name.as_str())) {
+    let needs_switch = |port: &PortConfig| matches!(port.kind, PortKind::Host | PortKind::Patch);
+    let unused = |name: &str, port: &PortConfig| port.switch.is_none() && !needs_switch(port) && !users.contains_key(name);
+    for (name, _) in config.port.iter().filter(|(name, port)| unused(name, port)) {
         let problem = Problem::new(Subject::Port(name.clone()), "belongs to no switch, and no interface of a router is on it");
         problems.push(problem.help(format!("set `switch`, or add an interface with port = {name:?}")).related(Subject::Whole));
     }
@@ -78,7 +81,7 @@ fn routed_ports(config: &Config, problems: &mut Vec<Problem>) {
                 let help = "a port without switch is for one router; put both on a switch";
                 problems.push(Problem::new(subject, message).at("port").help(help).related(related));
             } else if !vlans.insert(*vlan) {
-                let message = format!("port {port:?} has an interface in {} already", vlan_words(*vlan));
+                let message = format!("port {port:?} has an interface for {} already", vlan_words(*vlan));
                 problems.push(Problem::new(subject, message).at("port").help("interfaces on one port differ in `vlan`").related(related));
             }
         }
@@ -86,7 +89,7 @@ fn routed_ports(config: &Config, problems: &mut Vec<Problem>) {
 }
 
 fn vlan_words(vlan: u16) -> String {
-    if vlan == 0 { "no VLAN".to_owned() } else { format!("VLAN {vlan}") }
+    if vlan == 0 { "frames without VLAN".to_owned() } else { format!("VLAN {vlan}") }
 }
 
 /// A MAC address is at one place of a VLAN of a switch.
@@ -157,6 +160,16 @@ impl<'c> Check<'c, '_> {
             self.neighbor(index, neighbor);
         }
         self.forwards();
+        let nat = &router.nat;
+        if nat.mapping == Mapping::AddressAndPortDependent && nat.filtering != Filtering::default() {
+            let help = "with mapping = \"address-and-port-dependent\" only answers reach a host; remove `filtering`";
+            self.wrong(
+                &Subject::Nat(self.name.to_owned()),
+                "filtering",
+                "`filtering` has a meaning only with endpoint-independent mapping",
+                help,
+            );
+        }
         self.timeouts();
         let names = router.interface.keys().map(String::as_str);
         let faults = rules::check(&rules_of(router), names);

@@ -36,9 +36,9 @@ impl fmt::Display for NotEditable {
 
 impl core::error::Error for NotEditable {}
 
-/// By what a sum of words changed, itself such a sum.
+/// By what a sum of words changed, itself such a sum: below 2^21, for there are at most 20 words in it.
 #[derive(Clone, Copy)]
-pub(super) struct Change(u64);
+pub(super) struct Change(u32);
 
 impl Change {
     /// Nothing changed.
@@ -47,7 +47,7 @@ impl Change {
     /// One word.
     #[inline]
     const fn word(old: u16, new: u16) -> Change {
-        Change(!old as u64 + new as u64)
+        Change(!old as u32 + new as u32)
     }
 
     /// A run of octets from an even offset.
@@ -60,14 +60,16 @@ impl Change {
     #[inline]
     fn address(family: Family, old: Address, new: Address) -> Change {
         #[inline]
-        fn sum(address: u128) -> u64 {
-            let (high, low) = ((address >> 64) as u64, address as u64);
-            let quads = (high >> 32) + (high & 0xffff_ffff) + (low >> 32) + (low & 0xffff_ffff);
-            (quads >> 16) + (quads & 0xffff)
+        fn sum(quad: u32) -> u32 {
+            (quad >> 16) + (quad & 0xffff)
+        }
+        #[inline]
+        fn sum_v6(address: u128) -> u32 {
+            sum(address as u32) + sum((address >> 32) as u32) + sum((address >> 64) as u32) + sum((address >> 96) as u32)
         }
         match family {
-            Family::V4 => Change((!old.0 as u32 >> 16) as u64 + (!old.0 as u16) as u64 + (new.0 as u32 >> 16) as u64 + new.0 as u16 as u64),
-            Family::V6 => Change(sum(!old.0) + sum(new.0)),
+            Family::V4 => Change(sum(!old.0 as u32) + sum(new.0 as u32)),
+            Family::V6 => Change(sum_v6(!old.0) + sum_v6(new.0)),
         }
     }
 
@@ -79,13 +81,48 @@ impl Change {
 
     /// The sum after the change (RFC 1624 equation 3 without its complements).
     #[inline]
-    fn apply(self, sum: u16) -> u16 {
-        let sum = self.0 + u64::from(sum); // < 2^38
+    const fn apply(self, sum: u16) -> u16 {
+        let sum = self.0 + sum as u32;
         let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        sum as u16
+        (sum + (sum >> 16)) as u16
     }
+}
+
+/// Sets the address of an end in an IP header and updates the checksum of that. `None`, and nothing is changed, if the header
+/// is not there.
+#[inline]
+fn set_address(header: &mut [u8], family: Family, end: Manip, old: Address, new: Address) -> Option<Change> {
+    let change = Change::address(family, old, new);
+    match family {
+        Family::V4 => {
+            let header: &mut [u8; ipv4::HEADER_LEN_MIN] = header.first_chunk_mut()?;
+            header[if end == Manip::Source { ipv4::SOURCE } else { ipv4::DESTINATION }].copy_from_slice(&(new.0 as u32).to_be_bytes());
+            let checksum = u16::from_be_bytes([header[ipv4::CHECKSUM.start], header[ipv4::CHECKSUM.start + 1]]);
+            header[ipv4::CHECKSUM].copy_from_slice(&(!change.apply(!checksum)).to_be_bytes());
+        }
+        Family::V6 => {
+            let header: &mut [u8; ipv6::HEADER_LEN] = header.first_chunk_mut()?;
+            header[if end == Manip::Source { ipv6::SOURCE } else { ipv6::DESTINATION }].copy_from_slice(&new.0.to_be_bytes());
+        }
+    }
+    Some(change)
+}
+
+/// Applies a change of the pseudo header and one of the upper layer to the checksum in `field`. `is_udp`: 0 stands for none.
+#[inline(always)]
+fn update_checksum(field: &mut [u8; 2], is_unfinished: bool, is_udp: bool, pseudo: Change, upper: Change) {
+    let old = u16::from_be_bytes(*field);
+    let new = if is_unfinished {
+        pseudo.apply(old)
+    } else if old == 0 && is_udp {
+        return;
+    } else {
+        match !pseudo.and(upper).apply(!old) {
+            0 if is_udp => 0xffff,
+            new => new,
+        }
+    };
+    *field = new.to_be_bytes();
 }
 
 /// A packet in octets: that of a frame, or the one that an ICMP error quotes.
@@ -109,7 +146,6 @@ pub(super) struct Place {
 
 impl Place {
     /// The packet of a frame.
-    #[inline]
     pub(super) fn of(frame: &Frame<'_>, packet: &Packet) -> Result<Place, NotEditable> {
         if packet.upper == Upper::Cut {
             return Err(NotEditable);
@@ -163,39 +199,16 @@ impl Place {
     #[inline]
     pub(super) fn update_checksum(&self, octets: &mut [u8], pseudo: Change, upper: Change) {
         let Some((field, with_pseudo)) = self.checksum() else { return };
-        let Some(field_octets) = octets.get_mut(self.l4 + field..).and_then(|octets| octets.first_chunk_mut::<2>()) else { return };
+        let Some(octets) = octets.get_mut(self.l4 + field..).and_then(|octets| octets.first_chunk_mut::<2>()) else { return };
         let pseudo = if with_pseudo { pseudo } else { Change::NONE };
-        let old = u16::from_be_bytes(*field_octets);
-        let new = if self.unfinished == field {
-            pseudo.apply(old)
-        } else if old == 0 && self.protocol == ip_protocol::UDP {
-            return;
-        } else {
-            match !pseudo.and(upper).apply(!old) {
-                0 if matches!(self.protocol, ip_protocol::UDP | ip_protocol::UDP_LITE) => 0xffff,
-                new => new,
-            }
-        };
-        *field_octets = new.to_be_bytes();
+        // In UDP-Lite 0 is no checksum either, but an error (RFC 3828 section 3.1).
+        let is_udp = matches!(self.protocol, ip_protocol::UDP | ip_protocol::UDP_LITE);
+        update_checksum(octets, self.unfinished == field, is_udp, pseudo, upper);
     }
 
     /// Replaces the address, and the port or identifier, of one end. `old` and `old_port` are what is there.
-    #[inline]
     fn replace_end(&self, octets: &mut [u8], end: Manip, (old, new): (Address, Address), (old_port, new_port): (u16, u16)) {
-        let pseudo = Change::address(self.family, old, new);
-        match self.family {
-            Family::V4 => {
-                let field = if end == Manip::Source { ipv4::SOURCE } else { ipv4::DESTINATION };
-                let Some(header) = octets[self.l3..].first_chunk_mut::<{ ipv4::HEADER_LEN_MIN }>() else { return };
-                header[field].copy_from_slice(&(new.0 as u32).to_be_bytes());
-                let checksum = u16::from_be_bytes([header[ipv4::CHECKSUM.start], header[ipv4::CHECKSUM.start + 1]]);
-                header[ipv4::CHECKSUM].copy_from_slice(&(!pseudo.apply(!checksum)).to_be_bytes());
-            }
-            Family::V6 => {
-                let field = if end == Manip::Source { ipv6::SOURCE } else { ipv6::DESTINATION };
-                octets[self.l3..][field].copy_from_slice(&new.0.to_be_bytes());
-            }
-        }
+        let Some(pseudo) = set_address(&mut octets[self.l3..], self.family, end, old, new) else { return };
         let mut upper = Change::NONE;
         if let Some(port) = self.port(end).filter(|_| old_port != new_port) {
             if self.protocol == ip_protocol::SCTP {
@@ -263,6 +276,49 @@ impl Place {
 /// [`NotEditable`] for a cut header, and for the port in a fragment of SCTP, whose checksum is that of the whole packet.
 #[inline]
 pub fn set_end(frame: &mut Frame<'_>, packet: &mut Packet, end: Manip, address: Address, port: u16) -> Result<(), NotEditable> {
+    const TCP_LEN: usize = tcp::CHECKSUM.end;
+    const UDP_LEN: usize = udp::CHECKSUM.end;
+    match packet.protocol {
+        ip_protocol::TCP => set_ports_end::<TCP_LEN>(frame, packet, end, address, port),
+        ip_protocol::UDP => set_ports_end::<UDP_LEN>(frame, packet, end, address, port),
+        _ => set_any_end(frame, packet, end, address, port),
+    }
+}
+
+/// The same for TCP and UDP, in whose headers the checksum ends after `LEN` octets, which is the way of nearly all packets.
+#[inline]
+fn set_ports_end<const LEN: usize>(
+    frame: &mut Frame<'_>,
+    packet: &mut Packet,
+    end: Manip,
+    address: Address,
+    port: u16,
+) -> Result<(), NotEditable> {
+    let Upper::Ports { source, destination, .. } = &mut packet.upper else {
+        return set_any_end(frame, packet, end, address, port);
+    };
+    let (old, old_port, at) =
+        if end == Manip::Source { (&mut packet.source, source, 0) } else { (&mut packet.destination, destination, 2) };
+    if *old == address && *old_port == port {
+        return Ok(());
+    }
+    let offload = frame.offload();
+    let is_unfinished = offload.needs_checksum() && (offload.csum_start, usize::from(offload.csum_offset)) == (packet.l4, LEN - 2);
+    let (network, upper) = frame.head_mut().split_at_mut_checked(packet.l4.into()).ok_or(NotEditable)?;
+    let upper: &mut [u8; LEN] = upper.first_chunk_mut().ok_or(NotEditable)?;
+    let network = network.get_mut(packet.l3.into()..).ok_or(NotEditable)?;
+    let pseudo = set_address(network, packet.family, end, *old, address).ok_or(NotEditable)?;
+    upper[at..at + 2].copy_from_slice(&port.to_be_bytes());
+    let ports = Change::word(*old_port, port);
+    if let Some(field) = upper.last_chunk_mut() {
+        update_checksum(field, is_unfinished, LEN == udp::CHECKSUM.end, pseudo, ports);
+    }
+    (*old, *old_port) = (address, port);
+    Ok(())
+}
+
+#[inline(never)]
+fn set_any_end(frame: &mut Frame<'_>, packet: &mut Packet, end: Manip, address: Address, port: u16) -> Result<(), NotEditable> {
     let place = Place::of(frame, packet)?;
     let is_source = end == Manip::Source;
     let old_port = match packet.upper {

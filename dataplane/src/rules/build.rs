@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::check::{HookSet, check};
 use super::index::Index;
-use super::matches::Match;
+use super::matches::{CtStates, Match, Test};
 use super::state::RuleState;
 use super::target::Target;
-use super::{Hook, Table, Verdict};
+use super::{Hook, Table};
 use crate::router::Family;
 
 /// A chain: its place in the list a rule set is built from.
@@ -99,12 +99,14 @@ pub(super) struct CompiledChain {
     pub(super) index: Index,
     /// A base chain has one.
     pub(super) policy: Option<CompiledPolicy>,
+    /// If its first rule is one `--ctstate` with target ACCEPT: what established flows meet in most rule sets.
+    pub(super) front: Option<(CtStates, Arc<RuleState>)>,
     /// Asking it rule by rule takes longer than looking up what is left of it for a flow.
     pub(super) cached: bool,
 }
 
 pub(super) struct CompiledPolicy {
-    pub(super) verdict: Verdict,
+    pub(super) drops: bool,
     pub(super) state: Arc<RuleState>,
 }
 
@@ -125,6 +127,15 @@ impl Compiled {
         let (fixed, varying): (Vec<Match>, Vec<Match>) = before.iter().cloned().partition(|m| m.test.is_fixed());
         let varying = varying.into_iter().chain(behind.iter().cloned()).collect();
         Compiled { fixed: fixed.into(), varying, target: rule.target.clone(), state: rule.state.clone() }
+    }
+}
+
+impl Compiled {
+    fn accepted_states(&self) -> Option<(CtStates, Arc<RuleState>)> {
+        match (&self.fixed[..], &self.varying[..], &self.target) {
+            ([], [Match { invert: false, test: Test::CtState(states) }], Target::Accept) => Some((*states, self.state.clone())),
+            _ => None,
+        }
     }
 }
 
@@ -161,14 +172,12 @@ impl RuleSet {
             rules.extend(chain.rules.iter().map(Compiled::new));
             let fixed: Vec<&[Match]> = rules[first..].iter().map(|rule| &rule.fixed[..]).collect();
             let policy = match &chain.kind {
-                ChainKind::Base { policy, state, .. } => {
-                    let verdict = if *policy == Policy::Drop { Verdict::Drop } else { Verdict::Accept };
-                    Some(CompiledPolicy { verdict, state: state.clone() })
-                }
+                ChainKind::Base { policy, state, .. } => Some(CompiledPolicy { drops: *policy == Policy::Drop, state: state.clone() }),
                 ChainKind::User => None,
             };
             let index = Index::new(family, &fixed);
-            CompiledChain { first: first as u32, index, policy, cached: reach > RuleSet::UNCACHED_MAX }
+            let front = rules.get(first).and_then(Compiled::accepted_states);
+            CompiledChain { first: first as u32, index, policy, front, cached: reach > RuleSet::UNCACHED_MAX }
         });
         Ok(RuleSet {
             chains: compiled.collect(),

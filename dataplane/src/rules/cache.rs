@@ -30,15 +30,13 @@ pub(super) struct Step {
 /// What a program is for. No program has a generation of 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tag {
-    connection: u32,
-    connection_generation: u32,
-    /// Of the rule set.
-    generation: u32,
-    /// Place (table and hook), direction, and interfaces.
-    place: [u8; 4],
+    connection: u64,
+    /// Generation of the rule set; table and hook, direction, and interfaces.
+    rest: u64,
 }
 
 impl Tag {
+    #[inline]
     pub(super) fn new(
         connection: ConnId,
         direction: Direction,
@@ -47,21 +45,15 @@ impl Tag {
         in_interface: Option<InterfaceId>,
         out_interface: Option<InterfaceId>,
     ) -> Tag {
-        let interface = |id: Option<InterfaceId>| id.map_or(u8::MAX, |id| id.0);
-        Tag {
-            connection: connection.index,
-            connection_generation: connection.generation,
-            generation,
-            place: [place, direction as u8, interface(in_interface), interface(out_interface)],
-        }
+        let interface = |id: Option<InterfaceId>| u64::from(id.map_or(u8::MAX, |id| id.0));
+        let place = u64::from(place) << 24 | u64::from(direction as u8) << 16 | interface(in_interface) << 8 | interface(out_interface);
+        Tag { connection: u64::from(connection.index) << 32 | u64::from(connection.generation), rest: u64::from(generation) << 32 | place }
     }
 
     /// Neighbouring slots and the two directions of a flow lie far apart.
     #[inline]
     fn hash(&self) -> usize {
-        let low = u64::from(self.connection) << 32 | u64::from(u32::from_le_bytes(self.place));
-        let high = u64::from(self.connection_generation) << 32 | u64::from(self.generation);
-        let hash = (low ^ high.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = (self.connection ^ self.rest.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (hash ^ hash >> 32) as usize
     }
 }

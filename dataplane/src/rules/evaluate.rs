@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 
 use super::build::{Compiled, RuleSet};
 use super::cache::{Found, STEPS_MAX, Slot, Step, Tag};
-use super::holds::all_hold;
+use super::holds::{all_hold, ct_state_holds};
 use super::index::{Candidates, Key};
 use super::perform::{Next, perform};
 use super::target::Target;
@@ -16,7 +16,14 @@ impl RuleSet {
     #[inline]
     pub fn evaluate(&self, table: Table, hook: Hook, evaluation: &mut Evaluation<'_, '_>) -> Verdict {
         let Some(base) = self.base(table, hook) else { return Verdict::Accept };
-        if !self.chains[base].cached {
+        let chain = &self.chains[base];
+        if let Some((states, state)) = &chain.front
+            && ct_state_holds(*states, evaluation)
+        {
+            state.count(evaluation.worker, evaluation.packet.len);
+            return Verdict::Accept;
+        }
+        if !chain.cached {
             return self.walk(base, hook, evaluation);
         }
         self.evaluate_cached(base, table, hook, evaluation)
@@ -43,9 +50,8 @@ impl RuleSet {
 
     #[cold]
     fn make_program(&self, base: usize, hook: Hook, slot: Slot, evaluation: &mut Evaluation<'_, '_>) -> Verdict {
-        let key = Key::of(evaluation.packet, evaluation.in_interface, evaluation.out_interface);
         let mut steps = ArrayVec::new();
-        let made = self.flatten(base, &key, &mut steps, evaluation);
+        let made = self.flatten(base, &mut steps, evaluation);
         evaluation.cache.fill(slot, made.map(|_| &steps[..]).ok());
         if made.is_ok() { self.run(base, hook, slot, evaluation) } else { self.walk(base, hook, evaluation) }
     }
@@ -69,12 +75,11 @@ impl RuleSet {
 
     /// Asks rule after rule.
     pub(super) fn walk(&self, base: usize, hook: Hook, evaluation: &mut Evaluation<'_, '_>) -> Verdict {
-        let key = Key::of(evaluation.packet, evaluation.in_interface, evaluation.out_interface);
         let mut callers: ArrayVec<(usize, u32), { RuleSet::DEPTH_MAX }> = ArrayVec::new();
         let mut chain = base;
         let mut candidates = Candidates::new(&self.chains[chain].index, 0);
         loop {
-            let next = match candidates.next(&key) {
+            let next = match candidates.next(|| key_of(evaluation)) {
                 Some(number) => {
                     let rule = &self.rules[(self.chains[chain].first + number) as usize];
                     if !fixed_hold(rule, evaluation) || !all_hold(&rule.varying, &rule.state, evaluation) {
@@ -106,25 +111,19 @@ impl RuleSet {
     fn policy(&self, base: usize, evaluation: &Evaluation<'_, '_>) -> Verdict {
         let policy = self.chains[base].policy.as_ref().expect("a base chain has one");
         policy.state.count(evaluation.worker, evaluation.packet.len);
-        policy.verdict
+        if policy.drops { Verdict::Drop } else { Verdict::Accept }
     }
 
     /// Appends the rules of a chain, and of those it jumps to, that packets of the flow can match. Returns whether a packet can
     /// come to the end of the chain.
     ///
     /// A `then` or `otherwise` of [`RETURN`] stands for the end of the chain until that is known.
-    fn flatten(
-        &self,
-        chain: usize,
-        key: &Key,
-        steps: &mut ArrayVec<Step, STEPS_MAX>,
-        evaluation: &mut Evaluation<'_, '_>,
-    ) -> Result<bool, TooLong> {
+    fn flatten(&self, chain: usize, steps: &mut ArrayVec<Step, STEPS_MAX>, evaluation: &mut Evaluation<'_, '_>) -> Result<bool, TooLong> {
         let begin = steps.len();
         let mut ends = true;
         let mut returns = false;
         let mut candidates = Candidates::new(&self.chains[chain].index, 0);
-        while let Some(number) = candidates.next(key) {
+        while let Some(number) = candidates.next(|| key_of(evaluation)) {
             let number = self.chains[chain].first + number;
             let rule = &self.rules[number as usize];
             if !fixed_hold(rule, evaluation) {
@@ -141,12 +140,12 @@ impl RuleSet {
                     false
                 }
                 Target::Jump(to) => {
-                    let passes = self.flatten(to.0 as usize, key, steps, evaluation)?;
+                    let passes = self.flatten(to.0 as usize, steps, evaluation)?;
                     steps[this].otherwise = steps.len() as u8;
                     passes
                 }
                 Target::Goto(to) => {
-                    let comes_back = self.flatten(to.0 as usize, key, steps, evaluation)?;
+                    let comes_back = self.flatten(to.0 as usize, steps, evaluation)?;
                     let end = steps.len() as u8;
                     steps[this].otherwise = end;
                     // Where that chain ends, this one ends. An empty one ends at once.
@@ -170,7 +169,12 @@ impl RuleSet {
     }
 }
 
+fn key_of(evaluation: &Evaluation<'_, '_>) -> Key {
+    Key::of(evaluation.packet, evaluation.in_interface, evaluation.out_interface)
+}
+
 /// Whether the matches hold that are the same for all packets of a flow.
+#[inline]
 fn fixed_hold(rule: &Compiled, evaluation: &mut Evaluation<'_, '_>) -> bool {
     #[cfg(test)]
     {

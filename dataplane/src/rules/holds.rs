@@ -60,8 +60,19 @@ impl Test {
 /// Whether all of some matches of a rule hold. The meters of a rule belong to matches of one such list.
 #[inline]
 pub(super) fn all_hold(matches: &[Match], state: &RuleState, evaluation: &mut Evaluation<'_, '_>) -> bool {
+    matches.is_empty() || all_answers(matches, state, evaluation)
+}
+
+fn all_answers(matches: &[Match], state: &RuleState, evaluation: &mut Evaluation<'_, '_>) -> bool {
     let mut meter = 0;
     matches.iter().all(|m| answer(&m.test, state, &mut meter, evaluation).is_some_and(|holds| holds != m.invert))
+}
+
+/// Before connection tracking a packet has no flow, as one that is invalid (`xt_conntrack.c`).
+#[inline]
+pub(super) fn ct_state_holds(states: CtStates, evaluation: &Evaluation<'_, '_>) -> bool {
+    let (state, status) = evaluation.tracking.as_ref().map_or((CtState::Invalid, Status(0)), |t| (t.state, t.status));
+    states.intersects(CtStates::of(state, status))
 }
 
 /// The answer to a question; `None` if it does not apply.
@@ -87,11 +98,7 @@ fn answer(test: &Test, state: &RuleState, meter: &mut usize, evaluation: &mut Ev
             Upper::Icmp { kind, code, .. } => wanted.kind.is_none_or(|k| k == kind && (wanted.codes.0..=wanted.codes.1).contains(&code)),
             _ => return None,
         },
-        Test::CtState(states) => {
-            // Before connection tracking a packet has no flow, as one that is invalid (`xt_conntrack.c`).
-            let (state, status) = evaluation.tracking.as_ref().map_or((CtState::Invalid, Status(0)), |t| (t.state, t.status));
-            states.intersects(CtStates::of(state, status))
-        }
+        Test::CtState(states) => ct_state_holds(*states, evaluation),
         Test::CtProtocol(protocol) => tracked(evaluation)?.original.protocol == *protocol,
         Test::CtAddress(direction, end, network) => {
             let tuple = tracked(evaluation)?.tuple(*direction);

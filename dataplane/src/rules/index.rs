@@ -35,6 +35,7 @@ pub(super) struct Key {
 
 impl Key {
     /// That of a packet.
+    #[inline]
     pub(super) fn of(packet: &Packet, in_interface: Option<InterfaceId>, out_interface: Option<InterfaceId>) -> Key {
         let (source_port, destination_port) = match packet.upper {
             Upper::Ports { source, destination, .. } => (source, destination),
@@ -250,7 +251,7 @@ impl<'s> Candidates<'s> {
 
     /// The next one, for a packet with this key.
     #[inline]
-    pub(super) fn next(&mut self, key: &Key) -> Option<u32> {
+    pub(super) fn next(&mut self, key: impl FnOnce() -> Key) -> Option<u32> {
         if self.next < self.index.linear {
             self.next += 1;
             return Some(self.next - 1);
@@ -258,9 +259,11 @@ impl<'s> Candidates<'s> {
         if self.index.tables.is_empty() { None } else { self.next_found(key) }
     }
 
-    fn next_found(&mut self, key: &Key) -> Option<u32> {
+    #[inline(never)]
+    fn next_found(&mut self, key: impl FnOnce() -> Key) -> Option<u32> {
         let (index, next) = (self.index, self.next);
         let found = self.found.get_or_insert_with(|| {
+            let key = key();
             let buckets = index.tables.iter().filter_map(|table| table.rules.get(&key.and(&table.mask)));
             buckets.map(|bucket| &bucket[bucket.partition_point(|rule| *rule < next)..]).filter(|rest| !rest.is_empty()).collect()
         });

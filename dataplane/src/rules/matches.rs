@@ -262,16 +262,8 @@ impl CtStates {
     /// The states of a packet.
     #[inline]
     pub const fn of(state: CtState, status: Status) -> CtStates {
-        let state = match state {
-            CtState::Invalid => CtStates::INVALID,
-            CtState::New => CtStates::NEW,
-            CtState::Established => CtStates::ESTABLISHED,
-            CtState::Related => CtStates::RELATED,
-            CtState::Untracked => CtStates::UNTRACKED,
-        };
-        let source = if status.intersects(Status::SRC_NAT) { CtStates::SNAT.0 } else { 0 };
-        let destination = if status.intersects(Status::DST_NAT) { CtStates::DNAT.0 } else { 0 };
-        CtStates(state.0 | source | destination)
+        // The bits are in the order of the states, and of the two bits of the status; a test compares all of them.
+        CtStates(1 << state as u8 | ((status.0 / Status::SRC_NAT.0) as u8 & 3) << 5)
     }
 
     /// Those in `self` or `other`.
@@ -357,4 +349,27 @@ pub enum Statistic {
         /// Packets before the first.
         packet: u32,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_their_bits() {
+        let states = [
+            (CtState::Invalid, CtStates::INVALID),
+            (CtState::New, CtStates::NEW),
+            (CtState::Established, CtStates::ESTABLISHED),
+            (CtState::Related, CtStates::RELATED),
+            (CtState::Untracked, CtStates::UNTRACKED),
+        ];
+        let translated = [(Status::SRC_NAT, CtStates::SNAT), (Status::DST_NAT, CtStates::DNAT), (Status::CONFIRMED, CtStates(0))];
+        for (state, bit) in states {
+            assert_eq!(CtStates::of(state, Status(0)), bit);
+            for (status, more) in translated {
+                assert_eq!(CtStates::of(state, Status(status.0 | !0x3f)), bit.union(more));
+            }
+        }
+    }
 }

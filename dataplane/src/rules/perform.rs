@@ -23,15 +23,23 @@ pub(super) enum Next {
 }
 
 /// Does what a target says.
-#[inline]
+#[inline(always)]
 pub(super) fn perform(target: &Target, hook: Hook, evaluation: &mut Evaluation<'_, '_>) -> Next {
     match target {
-        Target::None => {}
-        Target::Accept => return Next::Done(Verdict::Accept),
-        Target::Drop => return Next::Done(Verdict::Drop),
-        Target::Return => return Next::Return,
-        Target::Jump(chain) => return Next::Jump(*chain),
-        Target::Goto(chain) => return Next::Goto(*chain),
+        Target::None => Next::Rule,
+        Target::Accept => Next::Done(Verdict::Accept),
+        Target::Drop => Next::Done(Verdict::Drop),
+        Target::Return => Next::Return,
+        Target::Jump(chain) => Next::Jump(*chain),
+        Target::Goto(chain) => Next::Goto(*chain),
+        target => perform_other(target, hook, evaluation),
+    }
+}
+
+fn perform_other(target: &Target, hook: Hook, evaluation: &mut Evaluation<'_, '_>) -> Next {
+    match target {
+        // Done by `perform`.
+        Target::None | Target::Accept | Target::Drop | Target::Return | Target::Jump(_) | Target::Goto(_) => {}
         Target::Reject(with) => return Next::Done(Verdict::Reject(*with)),
         Target::SynProxy(options) => return Next::Done(Verdict::SynProxy(*options)),
         Target::Log(options) => log::log(options, evaluation),

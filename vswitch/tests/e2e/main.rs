@@ -13,5 +13,6 @@ mod devices;
 mod forwarding;
 mod lab;
 mod qemu;
+mod routers;
 mod vhost_user;
 mod vlans;

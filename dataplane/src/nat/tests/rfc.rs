@@ -429,7 +429,7 @@ fn mappings_of_an_address_are_removed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Ten thousand flows of some hosts to some remotes, with time that passes and flows that end. Endpoint-independent: an
     /// endpoint inside is one endpoint outside, and nobody else is it. As Linux: no two flows are the same outside, which

@@ -124,7 +124,9 @@ fn any_rules(at: u32, chains: u32) -> impl Strategy<Value = Vec<Rule>> {
 fn any_chains() -> impl Strategy<Value = Vec<Chain>> {
     let policy = prop_oneof![Just(Policy::Accept), Just(Policy::Drop)];
     // Bit 4 of the mark is never looked at: the rule only keeps the base chain from being empty.
-    (policy, any_rules(0, 4), any_rules(1, 4), any_rules(2, 4), any_rules(3, 4)).prop_map(|(policy, mut first, a, b, c)| {
+    let front = prop::option::weighted(0.3, (0u8..32).prop_map(|states| rule(vec![is(Test::CtState(CtStates(states)))], Target::Accept)));
+    (policy, front, any_rules(0, 4), any_rules(1, 4), any_rules(2, 4), any_rules(3, 4)).prop_map(|(policy, front, rules, a, b, c)| {
+        let mut first: Vec<Rule> = front.into_iter().chain(rules).collect();
         first.push(rule(vec![], Target::Mark { value: 16, mask: 16 }));
         let user = |name, rules| user(Table::Mangle, name, rules);
         vec![base(Table::Mangle, Hook::Forward, policy, first), user("A", a), user("B", b), user("C", c)]
@@ -175,7 +177,7 @@ fn counts(chains: &[Chain]) -> (Vec<Vec<u64>>, u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// Whatever the rules and the packets: the cache, the index and the plain reading of the rules agree on each verdict, each
     /// edit and each counter.
@@ -262,10 +264,11 @@ fn ten_thousand_rules_are_not_ten_thousand_questions() {
     ];
     for (kind, set) in &kinds {
         for probe in [tcp_syn(), tcp(host(9000), 4000, 0xc600_0007, 8005, 2, &[]), udp(host(77), 53, 0x0808_0808, 53)] {
-            let [first, ..] = asked(set, &probe.clone().of_flow(1, Direction::Original, CtState::New));
-            assert!(first <= 100, "{kind}: {first} rules asked");
+            let [first, second, third] = asked(set, &probe.clone().of_flow(1, Direction::Original, CtState::New));
+            assert!(first <= 100 && second <= 100, "{kind}: {first} and {second} rules asked");
+            assert_eq!(third, 0, "{kind}: there is a program");
             let established = asked(set, &probe.of_flow(1, Direction::Original, CtState::Established));
-            assert_eq!((established[0], established[2]), (1, 0), "{kind}: the first rule accepts; then the program does");
+            assert_eq!(established, [0; 3], "{kind}: the first rule accepts before any is looked up");
         }
     }
 }
@@ -277,8 +280,7 @@ fn rules_that_cannot_be_told_apart_are_asked() {
     let [first, second, third] = asked(&set, &tcp_syn().of_flow(1, Direction::Original, CtState::New));
     assert_eq!(first, 10_001);
     assert!(second >= 10_001 && third == 10_001, "too many rules are left for a program");
-    let [.., third] = asked(&set, &tcp_syn().of_flow(1, Direction::Original, CtState::Established));
-    assert_eq!(third, 1);
+    assert_eq!(asked(&set, &tcp_syn().of_flow(1, Direction::Original, CtState::Established)), [0; 3]);
 }
 
 /// A rule in the midst of thousands that does match is found, with its place in the order kept.

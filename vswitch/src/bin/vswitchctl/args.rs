@@ -300,7 +300,7 @@ pub(crate) struct SetPort {
 
 impl PortSettings {
     /// The keys of a port that can change while the port exists.
-    pub(crate) const KEYS: [&'static str; 29] = [
+    pub(crate) const KEYS: [&'static str; 30] = [
         "access",
         "trunk",
         "native",
@@ -329,6 +329,7 @@ impl PortSettings {
         "bcast_flood",
         "hairpin",
         "isolated",
+        "conntrack_limit",
         "enabled",
     ];
 }
@@ -423,6 +424,9 @@ pub(crate) struct PortSettings {
     /// No frames between this and other isolated ports [default: off]
     #[arg(long, value_name = "on|off", value_parser = on_off, help_heading = "Forwarding")]
     pub(crate) isolated: Option<bool>,
+    /// Tracked flows that frames from here may have begun at most [default: half of the table]
+    #[arg(long, value_name = "N", help_heading = "Forwarding")]
+    pub(crate) conntrack_limit: Option<u32>,
     /// Drop all frames for now (same as the setting enabled = false)
     #[arg(long, action = ArgAction::SetTrue, help_heading = "Forwarding")]
     pub(crate) disabled: bool,
@@ -521,6 +525,8 @@ pub(crate) enum List {
     Interfaces(OfRouter),
     /// Routes in force
     Routes(OfRouter),
+    /// Neighbors of routers: their MAC addresses and states
+    Neighbors(OfRouter),
     /// Forwarded ports
     Forwards(OfRouter),
     /// Worker threads and their load

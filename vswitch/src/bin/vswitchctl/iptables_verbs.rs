@@ -30,9 +30,19 @@ pub(crate) fn iptables(session: &mut Session<'_>, printer: &mut Printer, passed:
 
 /// `iptables-restore` and `ip6tables-restore`.
 pub(crate) fn restore(session: &mut Session<'_>, printer: &mut Printer, passed: &Passed, family: IptablesFamily) -> Result<(), Failure> {
-    let input = read(Path::new(STDIN))?;
-    let request = IptablesRestore { router: passed.router.clone(), family, args: passed.args.clone(), input };
+    let (args, file) = restore_file(&passed.args);
+    let request = IptablesRestore { router: passed.router.clone(), family, args: args.to_vec(), input: read(Path::new(file))? };
     print(printer, session.call("IptablesRestore", &request)?)
+}
+
+/// The options of `iptables-restore`, and the file behind them: standard input where there is none.
+fn restore_file(args: &[String]) -> (&[String], &str) {
+    match args.split_last() {
+        Some((file, options)) if !file.starts_with('-') && !options.last().is_some_and(|option| option == "-T" || option == "--table") => {
+            (options, file)
+        }
+        _ => (args, STDIN),
+    }
 }
 
 /// `iptables-save` and `ip6tables-save`.
@@ -56,4 +66,22 @@ fn print(printer: &mut Printer, reply: IptablesReply) -> Result<(), Failure> {
         None => printer.raw(reply.text.as_bytes())?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_restore_stands_last() {
+        let split = |line: &str| {
+            let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let (options, file) = restore_file(&args);
+            (options.len(), file.to_owned())
+        };
+        assert_eq!(split(""), (0, STDIN.to_owned()));
+        assert_eq!(split("--noflush rules.v4"), (1, "rules.v4".to_owned()));
+        assert_eq!(split("-T nat"), (2, STDIN.to_owned()));
+        assert_eq!(split("-T nat rules.v4"), (2, "rules.v4".to_owned()));
+    }
 }

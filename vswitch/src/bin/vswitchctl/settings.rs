@@ -85,6 +85,7 @@ impl PortSettings {
         put(&mut map, "bcast_flood", self.bcast_flood.as_ref());
         put(&mut map, "hairpin", self.hairpin.as_ref());
         put(&mut map, "isolated", self.isolated.as_ref());
+        put(&mut map, "conntrack_limit", self.conntrack_limit.as_ref());
         put(&mut map, "enabled", self.disabled.then_some(&false));
         map
     }
@@ -188,7 +189,7 @@ mod tests {
         });
         let values = "--native 5 --native-tagged --priority-tags always --netns n --interface i --socket-path /s --socket-mode client --socket-group g --mtu 9000 --mac 02:00:00:00:00:01 \
             --queues 2 --offload off --ring-size 4MiB --tx-queue qdisc --learning off --learn-limit 7 --sticky on --flood off \
-            --mcast-flood off --bcast-flood off --hairpin on --isolated on --enabled off";
+            --mcast-flood off --bcast-flood off --hairpin on --isolated on --conntrack-limit 1000 --enabled off";
         let mut set: Vec<String> = Vec::new();
         for mode in ["--access 10 --accept-tagged own", "--trunk 10,20", "--qinq 30 --cvlans 1-9 --qinq-ethertype 802.1q"] {
             set.extend(

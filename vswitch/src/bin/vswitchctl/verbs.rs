@@ -9,8 +9,8 @@ use proto::bond_status::{ExplainBond, ExplainBondReply};
 use proto::client::{Client, Error};
 use proto::iptables::IptablesFamily::{Ipv4, Ipv6};
 use proto::router_api::{
-    AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter, ListForwardsReply, ListInterfacesReply, ListRoutersReply,
-    ListRoutesReply, RouterFilter, SetInterface, SetRouter,
+    AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter, ListForwardsReply, ListInterfacesReply, ListNeighborsReply,
+    ListRoutersReply, ListRoutesReply, RouterFilter, SetInterface, SetRouter,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -282,6 +282,13 @@ impl Session<'_> {
                     return print_list(printer, &reply.routes);
                 }
                 render.routes(&reply.routes)
+            }
+            Some(List::Neighbors(of)) => {
+                let reply: ListNeighborsReply = self.call("ListNeighbors", &RouterFilter { router: of.router.clone() })?;
+                if json {
+                    return print_list(printer, &reply.neighbors);
+                }
+                render.neighbors(&reply.neighbors)
             }
             Some(List::Forwards(of)) => {
                 let reply: ListForwardsReply = self.call("ListForwards", &RouterFilter { router: of.router.clone() })?;
