@@ -162,7 +162,7 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
         "ListForwards" => reply(router_api::ListForwardsReply { forwards: controller.forward_infos(&of_router(controller, parameters)?) }),
         "ListWorkers" => reply(api::ListWorkersReply { workers: controller.worker_infos() }),
         "GetConntrack" => reply(controller.conntrack_info()),
-        "ListFlows" => Ok(Answer::List(List::Flows(controller.flows(&read(parameters)?, false)?))),
+        "ListFlows" => Ok(Answer::List(List::Flows(Box::new(controller.flows(&read(parameters)?, false)?)))),
         "ListExpectations" => reply(conntrack::ListExpectationsReply { expectations: controller.expectations(&read(parameters)?, now)? }),
         "MonitorFlows" if more => {
             let request: conntrack::Flows = read(parameters)?;
@@ -171,7 +171,7 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
         "MonitorFlows" => Err(Failure::ExpectedMore),
         // Without `more` it could not say what it deleted.
         "DelFlows" if !more => Err(Failure::ExpectedMore),
-        "DelFlows" => Ok(Answer::List(List::Flows(controller.flows(&read(parameters)?, true)?))),
+        "DelFlows" => Ok(Answer::List(List::Flows(Box::new(controller.flows(&read(parameters)?, true)?)))),
         "Export" => reply(api::ExportReply { text: config::to_toml(controller.config()) }),
         "Monitor" if more => Ok(Answer::Monitor),
         "Monitor" => Err(Failure::ExpectedMore),

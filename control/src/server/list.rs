@@ -19,7 +19,7 @@ pub enum List {
     /// Entries of address tables.
     Fdb(FdbCursor),
     /// Tracked connections.
-    Flows(FlowCursor),
+    Flows(Box<FlowCursor>),
 }
 
 /// What was found so far and not sent yet.
