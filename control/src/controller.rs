@@ -130,7 +130,7 @@ impl Controller {
             workers,
             config: Config::default(),
             compiled: Compiled::default(),
-            connections: connections.clone(),
+            connections,
             translations: Arc::new(NatState::new(flows_max)),
             port_names: Vec::new(),
             switch_names: Vec::new(),
@@ -148,7 +148,6 @@ impl Controller {
             next_second: now,
             worker_events_lost: 0,
         };
-        controller.set_conntrack(connections);
         controller.transact(config, transaction::Strictness::Tolerant, now)?;
         controller.generation = 0;
         controller.events.clear();

@@ -176,3 +176,36 @@ fn fixed_neighbours_need_no_question() {
     bench.apply(GATEWAY).unwrap();
     assert_eq!(state(&bench, PEER_IP), None);
 }
+
+#[test]
+fn solicitations_reach_the_router() {
+    let mut bench = Bench::start();
+    bench.apply(&GATEWAY.replace("\"192.168.45.2/24\"", "\"2001:db8:1::1/64\"")).unwrap();
+    let icmp = |octets: &[u8], kind: u8| (octets[12..14] == [0x86, 0xdd] && octets[54] == kind).then(|| octets.to_vec());
+    let target: std::net::Ipv6Addr = "2001:db8:1::1".parse().unwrap();
+    // Twice an address is tried out (this one, and that for the link) and announced when nobody has it.
+    for _ in 0..4 {
+        bench.pass(Duration::from_secs(1));
+    }
+    let tried = await_frame(&mut bench, "host", "an address that is tried out", |octets| icmp(octets, 135));
+    assert_eq!(tried[22..38], [0; 16]);
+    let announced = await_frame(&mut bench, "host", "an advertisement of the address", |octets| {
+        icmp(octets, 136).filter(|octets| octets[62..78] == target.octets())
+    });
+    assert_eq!((&announced[..6], &announced[80..86]), (&[0x33, 0x33, 0, 0, 0, 1][..], &LAN.0[..]));
+
+    let from: std::net::Ipv6Addr = "2001:db8:1::3".parse().unwrap();
+    let mut solicitation = Vec::new();
+    let body = [&target.octets()[..], &[1, 1], &HOST.0].concat();
+    let group = "ff02::1:ff00:1".parse::<std::net::Ipv6Addr>().unwrap();
+    PacketBuilder::ethernet2(HOST.0, [0x33, 0x33, 0xff, 0, 0, 1])
+        .ipv6(from.octets(), group.octets(), 255)
+        .icmpv6_raw(135, 0, [0; 4])
+        .write(&mut solicitation, &body)
+        .unwrap();
+    give(&bench, "host", solicitation);
+    let answer = await_frame(&mut bench, "host", "an advertisement for the host", |octets| {
+        icmp(octets, 136).filter(|octets| octets[38..54] == from.octets())
+    });
+    assert_eq!((&answer[..6], &answer[62..78], answer[58]), (&HOST.0[..], &target.octets()[..], 0xe0), "router, solicited, override");
+}

@@ -43,18 +43,18 @@ impl Daemon {
         server.stop_on(read.into()).unwrap();
         let clock = TestClock::default();
         let (initial, wake, own) = (initial.to_owned(), server.wake(), clock.clone());
-        let table = Arc::new(Conntrack::new(100_000, 1));
-        let tracked = table.clone();
+        let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let set = workers(1, &own, server.wake());
             let config = config::load(&initial, "initial").unwrap();
             let (devices, store) = (FakeDevices::default(), FakeStore::default());
             let mut controller = Controller::start(Box::new(devices), Box::new(store), Box::new(set), config, own.now()).unwrap();
-            controller.set_conntrack(tracked);
+            tell.send(controller.connections().clone()).unwrap();
             let result = server.run(&mut controller, &own);
             drop(file);
             result
         });
+        let table = told.recv().expect("the controller starts");
         Daemon { path, clock, stop: Some(stop), wake, table, thread: Some(thread), _dir: dir }
     }
 
@@ -596,7 +596,7 @@ fn pieces(client: &mut Client, method: &str, parameters: Value) -> Vec<Value> {
     }
 }
 
-const ROUTED: &str = "[switch.lan]\n[port.a]\nswitch = \"lan\"\nkind = \"sim\"\n[router.gw.interface.lan]\nswitch = \"lan\"\naddress = [\"10.0.0.254/24\"]\n";
+const ROUTED: &str = "[daemon]\nconntrack_max = 100000\n[switch.lan]\n[port.a]\nswitch = \"lan\"\nkind = \"sim\"\n[router.gw.interface.lan]\nswitch = \"lan\"\naddress = [\"10.0.0.254/24\"]\n";
 
 /// Flows are listed with what conntrack-tools shows of them, and filters pick some.
 #[test]

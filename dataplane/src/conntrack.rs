@@ -394,7 +394,7 @@ impl Conntrack {
         }
         match &tracking.flow {
             FlowRef::None => None,
-            FlowRef::Known(_) => self.known(tracking).map(|flow| flow.adjustments),
+            FlowRef::Known(id) => self.known(tracking).and_then(|_flow| self.table.adjustments(id.index)),
             FlowRef::New(new) => Some(new.adjustments),
         }
     }
@@ -405,9 +405,10 @@ impl Conntrack {
         match &mut tracking.flow {
             FlowRef::None => return false,
             FlowRef::New(new) => change(&mut new.adjustments),
-            FlowRef::Known(_) => {
+            FlowRef::Known(id) => {
+                let id = *id;
                 let Some(mut flow) = self.known(tracking) else { return false };
-                change(&mut flow.adjustments);
+                self.table.adjust(id.index, change);
                 let mut status = flow.status();
                 status.insert(Status::SEQ_ADJUST);
                 flow.set_status(status);

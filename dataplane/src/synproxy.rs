@@ -20,15 +20,16 @@
 //! How it is wired into the way of a packet:
 //!
 //! - SYNs, and the ACKs that answer a cookie, must not begin flows: the rules exempt SYNs (`raw`: `--syn -j CT --notrack`), and
-//!   connection tracking has `tcp_loose` off, so the ACK is `INVALID`. A rule of `filter` in `INPUT` or `FORWARD` sends both to
-//!   [`SynProxy::target`]. The packet ends there, unless the verdict is [`Verdict::Continue`].
+//!   connection tracking has `tcp_loose` off, so the ACK is `INVALID`; or it is on, the ACK `NEW`, and only SYNs are translated. A rule
+//!   of `filter` in `INPUT` or `FORWARD` sends both to [`SynProxy::target`]. The packet ends there, unless the verdict is
+//!   [`Verdict::Continue`].
 //! - [`Verdict::Answer`] leaves untracked, to where the packet came from. [`Verdict::Open`] is tracked as a packet of the client:
 //!   it goes through the tables `nat` as any first packet, and [`Status::SYN_PROXY`] is set on the flow it begins before that is
 //!   confirmed.
 //! - Packets of such flows come to [`SynProxy::established`] by
 //!   [`Conntrack::extend`](crate::conntrack::Conntrack::extend), when they are translated and confirmed. A packet ends there if an
 //!   [`Established`] other than `Pass` comes back. `Established::Opened::to_server` and [`Established::Open`] are sent as packets
-//!   of the client, tracked; `to_client` leaves as it is, untracked.
+//!   of the client, tracked, by the interface where the client is; `to_client` leaves as it is, untracked.
 //!
 //! [`Status::SYN_PROXY`]: crate::conntrack::Status::SYN_PROXY
 //!
@@ -87,7 +88,7 @@ pub enum Established {
     Open(Segment),
     /// The server's SYN/ACK was taken. Both ends can talk when they have these.
     Opened {
-        /// Acknowledges the server's SYN; as from the client.
+        /// Acknowledges the server's SYN, in the numbers the client knows: they are adjusted on its way as those of the client.
         to_server: Segment,
         /// Opens the window for the client; numbers are as the client knows them.
         to_client: Segment,
@@ -359,25 +360,25 @@ impl<S: BuildHasher> SynProxy<S> {
 
 /// The two ACKs that follow a server's SYN/ACK.
 fn opened(packet: &Packet, seen: &Seen, state: &State) -> Established {
-    let Fields { source_port, destination_port, sequence, acknowledgment, window, .. } = seen.fields;
+    let Fields { source_port, destination_port, acknowledgment, window, .. } = seen.fields;
     let timestamps = seen.options.timestamps;
     let to_server = Fields {
         source_port: destination_port,
         destination_port: source_port,
         sequence: acknowledgment,
-        acknowledgment: sequence.wrapping_add(1),
+        acknowledgment: state.isn.wrapping_add(1),
         flags: tcp::ACK,
         window: state.window,
     };
-    let swapped = TcpOptions { timestamps: timestamps.map(|(value, echoed)| (echoed, value)), ..TcpOptions::default() };
     // From here on windows of the server are scaled, and the window of a SYN/ACK is not.
     let window = window >> seen.options.wscale.unwrap_or(0);
     let to_client = Fields { sequence: state.isn.wrapping_add(1), flags: tcp::ACK, window, ..seen.fields };
     let shown = timestamps.map(|(value, echoed)| (value.wrapping_sub(state.timestamp_offset), echoed));
-    let shown = TcpOptions { timestamps: shown, ..TcpOptions::default() };
+    let options = |timestamps| TcpOptions { timestamps, ..TcpOptions::default() };
+    let echo = options(shown.map(|(value, echoed)| (echoed, value)));
     Established::Opened {
-        to_server: Segment::new(packet.family, packet.destination, packet.source, &to_server, &swapped),
-        to_client: Segment::new(packet.family, packet.source, packet.destination, &to_client, &shown),
+        to_server: Segment::new(packet.family, packet.destination, packet.source, &to_server, &echo),
+        to_client: Segment::new(packet.family, packet.source, packet.destination, &to_client, &options(shown)),
     }
 }
 

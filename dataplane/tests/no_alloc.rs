@@ -5,9 +5,14 @@ mod lab;
 use std::os::fd::BorrowedFd;
 
 use dataplane::bond::{HashPolicy, Mode, PuntRules};
-use dataplane::burst::Burst;
+use dataplane::burst::{Burst, BurstMemory};
 use dataplane::device::{Capabilities, RxError, RxQueue, TxQueue, TxReport};
 use dataplane::frame::Frame;
+use dataplane::router::neighbour::{NextHop, Resolved};
+use dataplane::router::packet::Packet;
+use dataplane::router::reassembly::{Outcome, Reassembler, Settings};
+use dataplane::router::waiting::Waiting;
+use dataplane::router::{Address, Family, InterfaceId, RouterId};
 use dataplane::snapshot::PortId;
 use lab::{Lab, access, frame, mac, tagged, trunk};
 use wire::{MacAddr, Offload};
@@ -87,4 +92,51 @@ fn frames_cost_no_allocation() {
     assert_eq!(allocation_counter::measure(|| drop(std::hint::black_box(vec![1u8]))).count_total, 1);
     assert!(lab.counters(0).rx_packets.get() > 8000);
     lab.assert_conserved();
+}
+
+/// What routers keep for a while has its memory from the start: packets that wait for a neighbour, fragments that wait for others.
+#[test]
+fn what_waits_costs_no_allocation() {
+    let hop = |address| NextHop { router: RouterId(0), interface: InterfaceId(0), family: Family::V4, address: Address(address) };
+    let fragment = |identification: u16, source: u8| {
+        let mut octets = [&[2; 12][..], &[8, 0, 0x45, 0, 5, 220]].concat();
+        octets.extend(identification.to_be_bytes());
+        octets.extend([0x20, 0, 64, 17, 0, 0, 10, 0, 0, source, 10, 1, 0, 1]);
+        octets.resize(1514, 7);
+        wire::Ipv4Header::new_checked(&mut octets[14..]).unwrap().fill_checksum();
+        octets
+    };
+    let octets: Vec<Vec<u8>> = (0..8).map(|source| fragment(0, source)).collect();
+    let (mut waiting, mut reassembler) = (Waiting::new(), Reassembler::new());
+    let mut memories = [BurstMemory::new(), BurstMemory::new()];
+    let mut kept = 0;
+    let mut turn = |now: u64| {
+        let [memory, other] = &mut memories;
+        let mut burst = memory.burst();
+        octets.iter().for_each(|octets| burst.push_borrowed(octets, Offload::NONE, None));
+        for (i, frame) in burst.frames().iter().enumerate() {
+            let mut packet = Packet::parse(frame, Family::V4).unwrap();
+            waiting.hold(hop(u128::from(now) * 8 + i as u128), None, frame, now);
+            packet.fragment.as_mut().unwrap().identification = now as u32;
+            let outcome = reassembler.push(&Settings::default(), RouterId(0), PortId(i as u16), frame, &packet, now, |_| {});
+            kept += u32::from(matches!(outcome, Outcome::Held));
+        }
+        if now % 64 == 0 {
+            waiting.settle(now, |_| Resolved::Failed);
+            loop {
+                let (mut burst, mut ready) = (other.burst(), Default::default());
+                waiting.take(&mut burst, &mut ready);
+                if burst.is_empty() {
+                    break;
+                }
+            }
+        }
+        if now % 300 == 0 {
+            reassembler.expire(now + 30_000_000_000, |_| {});
+        }
+    };
+    (0..300).for_each(&mut turn);
+    let allocations = allocation_counter::measure(|| (300..3000).for_each(&mut turn));
+    assert_eq!(allocations.count_total, 0);
+    assert_eq!(kept, 3000 * 8);
 }

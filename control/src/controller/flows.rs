@@ -27,7 +27,6 @@ const EVENTS: usize = 256;
 /// Where control is in the table.
 #[derive(Default)]
 pub(super) struct Walk {
-    table: Option<Arc<Conntrack>>,
     cursor: u32,
     due: Nanos,
     /// The same for the mappings.
@@ -48,7 +47,7 @@ pub struct FlowCursor {
 
 impl Names for Controller {
     fn router(&self, zone: u16) -> Option<String> {
-        self.router_of_zone(zone)
+        self.compiled.routers.iter().find(|(_, parts)| parts.id.0 == zone).map(|(name, _)| name.clone())
     }
 
     fn port(&self, port: PortId) -> Option<String> {
@@ -58,20 +57,21 @@ impl Names for Controller {
 
 impl Controller {
     /// The table of connections that the workers use.
-    pub fn set_conntrack(&mut self, table: Arc<Conntrack>) {
-        self.walk = Walk { lost: table.events_lost(), table: Some(table), ..Walk::default() };
-    }
-
-    fn router_of_zone(&self, zone: u16) -> Option<String> {
-        self.compiled.routers.iter().find(|(_, parts)| parts.id.0 == zone).map(|(name, _)| name.clone())
+    pub fn connections(&self) -> &Arc<Conntrack> {
+        &self.connections
     }
 
     fn zone_of_router(&self, router: &str) -> Result<u16, String> {
         let parts = self.compiled.routers.get(router);
-        parts.map(|parts| parts.id.0).ok_or_else(|| format!("no router {router:?}"))
+        parts.map(|parts| parts.id.0).ok_or_else(|| format!("router {router:?} does not exist (see `show routers`)"))
     }
 
-    fn matcher(&self, filter: &api::FlowFilter) -> Result<Matcher, String> {
+    /// What a filter picks.
+    ///
+    /// # Errors
+    ///
+    /// When the filter makes no sense.
+    pub fn matcher(&self, filter: &api::FlowFilter) -> Result<Matcher, String> {
         let zone = filter.router.as_deref().map(|router| self.zone_of_router(router)).transpose()?;
         Matcher::new(filter, zone)
     }
@@ -87,7 +87,7 @@ impl Controller {
 
     /// The next piece of a list: adds its flows. `true` while there is more.
     pub fn next_flows(&self, cursor: &mut FlowCursor, now: Nanos, reply: &mut api::FlowsReply) -> bool {
-        let Some(table) = &self.walk.table else { return false };
+        let table = &self.connections;
         let FlowCursor { matcher, quiet, delete, slot } = cursor;
         let mut take = |info: &FlowInfo| {
             let hit = matcher.matches(info);
@@ -116,41 +116,29 @@ impl Controller {
     /// When there is no such router.
     pub fn expectations(&self, request: &api::ListExpectations, now: Nanos) -> Result<Vec<api::ExpectationInfo>, String> {
         let zone = request.router.as_deref().map(|router| self.zone_of_router(router)).transpose()?;
-        let all = self.walk.table.iter().flat_map(|table| table.expectations(now));
+        let all = self.connections.expectations(now).into_iter();
         let of_zone = all.filter(|info| zone.is_none_or(|zone| info.expectation.tuple.zone == zone));
         Ok(of_zone.map(|info| conntrack::expectation(&info, self)).collect())
     }
 
     /// The table as a whole.
     pub fn conntrack_info(&self) -> api::GetConntrackReply {
-        let Some(table) = &self.walk.table else { return api::GetConntrackReply::default() };
+        let table = &self.connections;
         let workers = table.stats().iter().enumerate().map(|(worker, stats)| conntrack::stats(worker, stats)).collect();
         api::GetConntrackReply { count: table.count() as u64, max: table.max() as u64, workers }
     }
 
-    /// What a listener to events wants to hear.
-    ///
-    /// # Errors
-    ///
-    /// When the filter makes no sense.
-    pub fn flow_listener(&self, filter: &api::FlowFilter) -> Result<Matcher, String> {
-        self.matcher(filter)
-    }
-
     /// Turns events of flows on or off: only while someone listens.
     pub fn watch_flows(&mut self, wake: Option<Arc<dyn Wake>>) {
-        if let Some(table) = &self.walk.table {
-            table.watch(wake);
-            self.walk.lost = table.events_lost();
-        }
+        self.connections.watch(wake);
+        self.walk.lost = self.connections.events_lost();
     }
 
     /// Some of the events that wait, each with the flow for a listener's matcher, and the number that were lost.
     pub fn take_flow_events(&mut self) -> (Vec<(FlowInfo, api::FlowEvent)>, u64) {
-        let Some(table) = self.walk.table.clone() else { return (Vec::new(), 0) };
-        let events = std::iter::from_fn(|| table.next_event()).take(EVENTS);
+        let events = std::iter::from_fn(|| self.connections.next_event()).take(EVENTS);
         let events = events.map(|event| (event.flow, conntrack::event(&event, self))).collect();
-        let lost = table.events_lost();
+        let lost = self.connections.events_lost();
         let new = lost.saturating_sub(self.walk.lost);
         self.walk.lost = lost;
         (events, new)
@@ -158,18 +146,17 @@ impl Controller {
 
     /// Pieces of the walks that forget the flows that are over, and the mappings that no flow uses, if they are due; returns when the
     /// next one is.
-    pub(super) fn sweep_flows(&mut self, now: Nanos) -> Option<Nanos> {
-        let table = self.walk.table.as_ref()?;
+    pub(super) fn sweep_flows(&mut self, now: Nanos) -> Nanos {
         if now >= self.walk.due {
-            self.walk.cursor = table.sweep(self.walk.cursor, SWEEP_SLOTS, now);
+            self.walk.cursor = self.connections.sweep(self.walk.cursor, SWEEP_SLOTS, now);
             self.walk.due = now + if self.walk.cursor == 0 { SECOND } else { SWEEP_EVERY };
         }
         if now >= self.walk.mapping_due {
             let snapshot = &self.compiled.snapshot;
             let settings = |zone| snapshot.router(RouterId(zone)).map(|router| (&router.conntrack.timeouts, &router.nat));
-            self.walk.mapping_cursor = self.translations.upkeep(table, self.walk.mapping_cursor, MAPPING_SLOTS, now, settings);
+            self.walk.mapping_cursor = self.translations.upkeep(&self.connections, self.walk.mapping_cursor, MAPPING_SLOTS, now, settings);
             self.walk.mapping_due = now + if self.walk.mapping_cursor == 0 { SECOND } else { SWEEP_EVERY };
         }
-        Some(self.walk.due.min(self.walk.mapping_due))
+        self.walk.due.min(self.walk.mapping_due)
     }
 }

@@ -59,7 +59,7 @@ impl Controller {
         if more {
             return now;
         }
-        [self.next_retry(), self.next_bond_deadline(), self.next_neighbour_deadline(), next_flows]
+        [self.next_retry(), self.next_bond_deadline(), self.next_neighbour_deadline(), Some(next_flows)]
             .into_iter()
             .flatten()
             .fold(self.next_second, Nanos::min)

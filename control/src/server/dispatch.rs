@@ -166,7 +166,7 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
         "ListExpectations" => reply(conntrack::ListExpectationsReply { expectations: controller.expectations(&read(parameters)?, now)? }),
         "MonitorFlows" if more => {
             let request: conntrack::Flows = read(parameters)?;
-            Ok(Answer::MonitorFlows(controller.flow_listener(&request.filter)?))
+            Ok(Answer::MonitorFlows(controller.matcher(&request.filter)?))
         }
         "MonitorFlows" => Err(Failure::ExpectedMore),
         // Without `more` it could not say what it deleted.

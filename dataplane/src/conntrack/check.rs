@@ -10,21 +10,10 @@ use crate::frame::Frame;
 use crate::router::address::Family;
 use crate::router::packet::Packet;
 
-/// Whether lengths and, if asked, checksum of TCP, UDP and UDP-Lite are right. What ICMP says of others is checked apart.
+/// Whether lengths and, if asked, checksum of UDP or UDP-Lite are right. `octets` are those in the head.
 #[inline]
-pub(super) fn is_whole(packet: &Packet, frame: &Frame<'_>, with_checksum: bool) -> bool {
-    match packet.protocol {
-        ip_protocol::TCP => !with_checksum || checksum_is_right(packet, frame, packet.l4_len()),
-        ip_protocol::UDP | ip_protocol::UDP_LITE => udp_is_whole(packet, frame, with_checksum),
-        _ => true,
-    }
-}
-
-#[inline]
-fn udp_is_whole(packet: &Packet, frame: &Frame<'_>, with_checksum: bool) -> bool {
-    let Some([_, _, _, _, a, b, c, d]) = frame.head().get(usize::from(packet.l4)..).and_then(|octets| octets.first_chunk()) else {
-        return false;
-    };
+pub(super) fn udp_is_whole(packet: &Packet, octets: &[u8], frame: &Frame<'_>, with_checksum: bool) -> bool {
+    let Some([_, _, _, _, a, b, c, d]) = octets.first_chunk() else { return false };
     let (len, checksum) = (u32::from(u16::from_be_bytes([*a, *b])), u16::from_be_bytes([*c, *d]));
     let there = packet.l4_len();
     if packet.protocol == ip_protocol::UDP {
@@ -46,6 +35,7 @@ pub(super) fn checksum_is_right(packet: &Packet, frame: &Frame<'_>, covered: u32
     sum_is_right(packet, frame, covered)
 }
 
+#[inline(never)]
 fn sum_is_right(packet: &Packet, frame: &Frame<'_>, covered: u32) -> bool {
     let (source, destination, len) = (packet.source.0, packet.destination.0, packet.l4_len());
     let pseudo = match (packet.family, packet.protocol) {

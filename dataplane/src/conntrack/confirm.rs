@@ -81,7 +81,7 @@ impl Conntrack {
         if !matches!(tracking.original.protocol, ip_protocol::UDP | ip_protocol::UDP_LITE | ip_protocol::GRE) {
             return Err(ConfirmError::Clash);
         }
-        let same = flow.tuple(Direction::Original) == tracking.original && flow.tuple(Direction::Reply) == tracking.reply;
+        let same = flow.original == tracking.original && flow.reply == tracking.reply;
         let translated = flow.status().intersects(Status(Status::SRC_NAT_DONE.0 | Status::DST_NAT_DONE.0));
         if same || (!translated && direction == Direction::Original) {
             if flow.is_counted() {
@@ -139,6 +139,9 @@ impl Conntrack {
             }
             self.count_octets(index, Direction::Original, new.octets);
         }
+        if tracking.status.contains(Status::SEQ_ADJUST) {
+            self.table.adjust(index, |adjustments| *adjustments = new.adjustments);
+        }
         if !tracking.status.contains(Status::ASSURED) {
             self.table.enlist(port, index);
         }
@@ -189,7 +192,7 @@ impl Conntrack {
         for _ in 0..TRIES {
             let Some(index) = self.table.oldest(port) else { return false };
             let Some(flow) = self.table.lock(index) else { return false };
-            if flow.is_live() && flow.ingress() == port && !flow.status().contains(Status::ASSURED) {
+            if flow.is_live() && flow.ingress == port && !flow.status().contains(Status::ASSURED) {
                 self.end(at.now, flow, index);
                 self.counters(at).early_drop.add(1);
                 return true;
@@ -202,15 +205,18 @@ impl Conntrack {
     pub(super) fn end(&self, now: Nanos, mut flow: MutexGuard<'_, Flow>, index: u32) {
         debug_assert!(flow.is_live());
         let status = flow.status();
-        let port = flow.ingress();
+        let port = flow.ingress;
         let clash = status.contains(Status::NAT_CLASH);
         let event = (self.watched.load(Ordering::Relaxed) && !clash).then(|| FlowInfo::of(&flow, index, self.counts(&flow, index), now));
         flow.set_status(Status::DYING);
         flow.generation = flow.generation.wrapping_add(1);
         for direction in [Direction::Original, Direction::Reply] {
             if direction == Direction::Reply || !clash {
-                self.index.remove(self.index.hash(&flow.tuple(direction)), index, direction);
+                self.index.remove(self.index.hash(flow.tuple(direction)), index, direction);
             }
+        }
+        if status.contains(Status::SEQ_ADJUST) {
+            self.table.adjust(index, |adjustments| *adjustments = Default::default());
         }
         if !status.contains(Status::ASSURED) {
             self.table.strike(port, index);

@@ -9,7 +9,7 @@ use super::flow::{self, Flow, Protocol};
 use super::sctp::SctpState;
 use super::stats::Stats;
 use super::tcp::TcpState;
-use super::{ConnId, Conntrack, Direction, HelperKind, PortId, Status, Tuple};
+use super::{ConnId, Conntrack, HelperKind, PortId, Status, Tuple};
 use crate::clock::Nanos;
 use crate::device::Wake;
 use crate::sync::{Ordering, lock};
@@ -79,8 +79,8 @@ impl FlowInfo {
     pub(super) fn of(flow: &Flow, index: u32, counts: Option<[Counts; 2]>, now: Nanos) -> FlowInfo {
         FlowInfo {
             id: ConnId { index, generation: flow.generation },
-            original: flow.tuple(Direction::Original),
-            reply: flow.tuple(Direction::Reply),
+            original: flow.original,
+            reply: flow.reply,
             status: flow.status(),
             state: match flow.protocol {
                 Protocol::Tcp(tcp) => FlowState::Tcp(tcp.state),
@@ -89,8 +89,8 @@ impl FlowInfo {
             },
             timeout: (flow::left(flow.deadline, now) / 1_000_000_000) as u32,
             mark: flow.mark,
-            helper: flow.helper(),
-            ingress: flow.ingress(),
+            helper: flow.helper,
+            ingress: flow.ingress,
             counts,
         }
     }

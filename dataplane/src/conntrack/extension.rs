@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::helper::{self, HelperError};
 use super::seqadj::{self, CutHeader};
-use super::{At, ConnId, Conntrack, Direction, FlowRef, SequenceAdjustment, Status, Tracking};
+use super::{At, ConnId, Conntrack, Direction, FlowRef, Status, Tracking};
 use crate::frame::Frame;
 use crate::router::packet::Packet;
 use crate::synproxy::{self, Established, Refused, SynProxy};
@@ -36,13 +36,15 @@ impl Extensions {
         Extensions { chunks: (0..max.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect() }
     }
 
-    /// Runs `f` on the extension of a flow. `None` if there is no such number.
+    /// Runs `f` on the extension of a flow. `None` if there is no such number, or another flow has it by now.
     fn with<R>(&self, flow: ConnId, f: impl FnOnce(&mut Extension) -> R) -> Option<R> {
         let index = flow.index as usize;
         let chunk = self.chunks.get(index / CHUNK)?.get_or_init(|| (0..CHUNK).map(|_| Mutex::default()).collect());
         let mut extension = chunk[index % CHUNK].lock().unwrap_or_else(PoisonError::into_inner);
-        if extension.generation != Some(flow.generation) {
-            *extension = Extension { generation: Some(flow.generation), ..Extension::default() };
+        match extension.generation {
+            Some(generation) if generation == flow.generation => {}
+            Some(generation) if (flow.generation.wrapping_sub(generation) as i32) < 0 => return None,
+            _ => *extension = Extension { generation: Some(flow.generation), ..Extension::default() },
         }
         Some(f(&mut extension))
     }
@@ -115,14 +117,16 @@ impl Conntrack {
             return Ok(Established::Pass);
         }
         let direction = tracking.direction;
+        // A RST ends some flows before it gets here, so what is adjusted is known here as well as in the table.
+        let mut adjust = self.sequence_adjustments(tracking).unwrap_or_default();
         if tracking.status.intersects(Status::SYN_PROXY) {
-            let old = self.sequence_adjustments(tracking).unwrap_or_default()[Direction::Reply.index()];
-            let mut new = old;
+            let servers = &mut adjust[Direction::Reply.index()];
+            let old = *servers;
             let done = self
                 .extensions
-                .with(flow, |extension| syn_proxy.established(&mut extension.syn_proxy, &mut new, frame, packet, direction, at.now));
-            if new != old {
-                self.adjust_sequence(tracking, |adjust| adjust[Direction::Reply.index()] = new);
+                .with(flow, |extension| syn_proxy.established(&mut extension.syn_proxy, servers, frame, packet, direction, at.now));
+            if *servers != old {
+                self.adjust_sequence(tracking, |stored| *stored = adjust);
             }
             match done {
                 Some(Ok(Established::Pass)) | None => {}
@@ -134,14 +138,13 @@ impl Conntrack {
                 helper::help(kind, &mut extension.lines, frame, packet, tracking, |expectation| self.expect(at, tracking, expectation))
             });
             if let Some(resized) = resized.transpose()?.flatten() {
-                self.adjust_sequence(tracking, |adjust: &mut [SequenceAdjustment; 2]| {
-                    adjust[direction.index()].record(resized.sequence, resized.change);
+                self.adjust_sequence(tracking, |stored| {
+                    stored[direction.index()].record(resized.sequence, resized.change);
+                    adjust = *stored;
                 });
             }
         }
-        if tracking.status.intersects(Status::SEQ_ADJUST)
-            && let Some(adjust) = self.sequence_adjustments(tracking)
-        {
+        if adjust.iter().any(|adjust| !adjust.is_none()) {
             seqadj::adjust(frame, packet, direction, &adjust)?;
         }
         Ok(Established::Pass)

@@ -6,8 +6,9 @@ use super::sctp::{Sctp, SctpPacket};
 use super::settings::{Settings, Timeout, Timeouts};
 use super::tcp::{Outcome, Segment, Tcp, TcpState};
 use super::{
-    Address, ConnId, CtState, Direction, FlowRef, HelperKind, Nanos, PortId, SequenceAdjustment, Status, TICK_SHIFT, Tracking, Tuple,
+    Address, ConnId, CtState, Direction, FlowRef, HelperKind, Nanos, PortId, SequenceAdjustment, Status, TICK_SHIFT, Tracking, Tuple, check,
 };
+use crate::frame::Frame;
 use crate::router::address::Family;
 use crate::router::packet::Packet;
 
@@ -95,16 +96,19 @@ pub(super) enum Layer4<'a> {
 }
 
 impl<'a> Layer4<'a> {
-    /// Reads the upper layer; `None` for a packet no flow takes.
+    /// Reads the upper layer, and checks its lengths and, if asked, its checksum; `None` for a packet no flow takes.
     #[inline]
-    pub(super) fn parse(packet: &Packet, head: &'a [u8]) -> Option<Layer4<'a>> {
-        let octets = || {
-            let octets = head.get(usize::from(packet.l4)..).unwrap_or(&[]);
-            &octets[..octets.len().min(packet.l4_len() as usize)]
-        };
+    pub(super) fn parse(packet: &Packet, frame: &'a Frame<'_>, with_checksum: bool) -> Option<Layer4<'a>> {
+        // The upper layer begins in the head, or its ports would not be known; only SCTP needs to be told where it ends.
+        let octets = frame.head().get(usize::from(packet.l4)..).unwrap_or(&[]);
         match packet.protocol {
-            ip_protocol::TCP => Segment::parse(octets(), packet.l4_len()).map(Layer4::Tcp),
-            ip_protocol::SCTP => SctpPacket::parse(octets()).map(Layer4::Sctp),
+            ip_protocol::TCP => {
+                let segment = Segment::parse(octets, packet.l4_len())?;
+                let right = !with_checksum || check::checksum_is_right(packet, frame, packet.l4_len());
+                right.then_some(Layer4::Tcp(segment))
+            }
+            ip_protocol::UDP | ip_protocol::UDP_LITE => check::udp_is_whole(packet, octets, frame, with_checksum).then_some(Layer4::Other),
+            ip_protocol::SCTP => SctpPacket::parse(&octets[..octets.len().min(packet.l4_len() as usize)]).map(Layer4::Sctp),
             _ => Some(Layer4::Other),
         }
     }
@@ -138,7 +142,7 @@ impl Protocol {
     }
 
     /// Takes up a packet of the flow. Of `status` only [`Status::ASSURED`] is set.
-    #[inline]
+    #[inline(always)]
     pub(super) fn packet(
         &mut self,
         layer4: &Layer4<'_>,
@@ -148,7 +152,6 @@ impl Protocol {
         settings: &Settings,
         tick: u32,
     ) -> Outcome {
-        let timeouts = &settings.timeouts;
         let replied = status.contains(Status::SEEN_REPLY);
         // Those that lost the race for a tuple end soon.
         let may_assure = replied && !status.contains(Status::NAT_CLASH);
@@ -157,7 +160,7 @@ impl Protocol {
                 return tcp.packet(segment, direction, status, adjustments, settings);
             }
             (Protocol::Sctp(sctp), Layer4::Sctp(packet)) => {
-                return match sctp.packet(packet, direction, status, settings) {
+                return match sctp.packet(packet, direction, status) {
                     Some(timeout) => Outcome::Accept(timeout),
                     None => Outcome::Invalid { shorten: false },
                 };
@@ -190,34 +193,25 @@ impl Protocol {
             (Protocol::Icmpv6, _) => Timeout::Icmpv6,
             _ => Timeout::Generic,
         };
-        Outcome::Accept(Some(timeouts[timeout]))
+        Outcome::Accept(Some(timeout))
     }
 }
 
-/// A flow in the table. With its lock in front it takes three cache lines: an IPv4 packet of a known flow needs the first
-/// (who) and the second (state), and the third for IPv6 and helpers.
+/// A flow in the table.
 #[derive(Clone, Copy, Debug)]
-#[repr(C)]
 pub(super) struct Flow {
+    pub(super) original: Tuple,
+    pub(super) reply: Tuple,
+    pub(super) protocol: Protocol,
     /// Which of the flows that were in this entry; changes when the flow ends.
     pub(super) generation: u32,
     /// Tick at which it is over.
     pub(super) deadline: u32,
+    pub(super) mark: u32,
     /// Lower half of [`Status`], and [`Flow::COUNTED`].
     status: u16,
-    ingress: u16,
-    /// Source and destination port, by direction.
-    ports: [[u16; 2]; 2],
-    zone: u16,
-    number: u8,
-    family: u8,
-    /// Lower halves of source and destination address, by direction.
-    low: [[u64; 2]; 2],
-    pub(super) protocol: Protocol,
-    pub(super) mark: u32,
-    helper: u8,
-    high: [[u64; 2]; 2],
-    pub(super) adjustments: [SequenceAdjustment; 2],
+    pub(super) ingress: PortId,
+    pub(super) helper: Option<HelperKind>,
 }
 
 impl Flow {
@@ -226,40 +220,29 @@ impl Flow {
 
     /// No flow: what a free entry holds.
     pub(super) const NONE: Flow = Flow {
+        original: Tuple::EMPTY,
+        reply: Tuple::EMPTY,
+        protocol: Protocol::Other,
         generation: 0,
         deadline: 0,
-        status: 0,
-        ingress: 0,
-        ports: [[0; 2]; 2],
-        zone: 0,
-        number: 0,
-        family: 0,
-        low: [[0; 2]; 2],
-        protocol: Protocol::Other,
         mark: 0,
-        helper: 0,
-        high: [[0; 2]; 2],
-        adjustments: [SequenceAdjustment { correction_pos: 0, offset_before: 0, offset_after: 0 }; 2],
+        status: 0,
+        ingress: PortId(0),
+        helper: None,
     };
 
     /// Becomes the flow that `tracking` carries.
     pub(super) fn fill(&mut self, tracking: &Tracking, new: &NewFlow, now: Nanos) {
-        let halves = |f: fn(u128) -> u64| [tracking.original, tracking.reply].map(|tuple| [f(tuple.source.0), f(tuple.destination.0)]);
         *self = Flow {
+            original: tracking.original,
+            reply: tracking.reply,
+            protocol: new.protocol,
             generation: self.generation,
             deadline: deadline(now, new.timeout),
-            status: tracking.status.0 as u16 & !Flow::COUNTED | if new.counted { Flow::COUNTED } else { 0 },
-            ingress: new.ingress.0,
-            ports: [tracking.original, tracking.reply].map(|tuple| [tuple.source_port, tuple.destination_port]),
-            zone: tracking.original.zone,
-            number: tracking.original.protocol,
-            family: tracking.original.family as u8,
-            low: halves(|address| address as u64),
-            protocol: new.protocol,
             mark: tracking.mark,
-            helper: tracking.helper.map_or(0, |helper| helper as u8),
-            high: halves(|address| (address >> 64) as u64),
-            adjustments: new.adjustments,
+            status: tracking.status.0 as u16 & !Flow::COUNTED | if new.counted { Flow::COUNTED } else { 0 },
+            ingress: new.ingress,
+            helper: tracking.helper,
         };
     }
 
@@ -272,26 +255,16 @@ impl Flow {
     /// Whether packets with this tuple are of this flow in this direction.
     #[inline]
     pub(super) fn matches(&self, direction: Direction, tuple: &Tuple) -> bool {
-        let i = direction.index();
-        self.is_live()
-            && self.low[i] == [tuple.source.0 as u64, tuple.destination.0 as u64]
-            && self.ports[i] == [tuple.source_port, tuple.destination_port]
-            && (self.zone, self.number, self.family) == (tuple.zone, tuple.protocol, tuple.family as u8)
-            && (tuple.family == Family::V4 || self.high[i] == [(tuple.source.0 >> 64) as u64, (tuple.destination.0 >> 64) as u64])
+        self.tuple(direction) == tuple && self.is_live()
     }
 
     /// The tuple of packets of a direction.
     #[inline]
-    pub(super) fn tuple(&self, direction: Direction) -> Tuple {
-        let i = direction.index();
-        let family = if self.family == Family::V6 as u8 { Family::V6 } else { Family::V4 };
-        let high = match family {
-            Family::V4 => [0, 0],
-            Family::V6 => self.high[i],
-        };
-        let address = |end: usize| Address(u128::from(high[end]) << 64 | u128::from(self.low[i][end]));
-        let [source_port, destination_port] = self.ports[i];
-        Tuple { source: address(0), destination: address(1), source_port, destination_port, zone: self.zone, family, protocol: self.number }
+    pub(super) fn tuple(&self, direction: Direction) -> &Tuple {
+        match direction {
+            Direction::Original => &self.original,
+            Direction::Reply => &self.reply,
+        }
     }
 
     #[inline]
@@ -309,24 +282,6 @@ impl Flow {
         self.status & Flow::COUNTED != 0
     }
 
-    #[inline]
-    pub(super) fn ingress(&self) -> PortId {
-        PortId(self.ingress)
-    }
-
-    #[inline]
-    pub(super) fn helper(&self) -> Option<HelperKind> {
-        // Nearly no flow has one: that is known without the third line.
-        if !self.status().contains(Status::HELPER) {
-            return None;
-        }
-        match self.helper {
-            1 => Some(HelperKind::Ftp),
-            2 => Some(HelperKind::Tftp),
-            _ => None,
-        }
-    }
-
     /// What a packet of the flow is told.
     #[inline]
     pub(super) fn tracking(&self, state: CtState, direction: Direction, index: u32) -> Tracking {
@@ -335,9 +290,9 @@ impl Flow {
             direction,
             status: self.status(),
             mark: self.mark,
-            helper: self.helper(),
-            original: self.tuple(Direction::Original),
-            reply: self.tuple(Direction::Reply),
+            helper: self.helper,
+            original: self.original,
+            reply: self.reply,
             flow: FlowRef::Known(ConnId { index, generation: self.generation }),
         }
     }

@@ -20,6 +20,7 @@ const fn is_of_link(kind: u8) -> bool {
 
 impl Conntrack {
     /// What is known of an ICMP packet without its own flow; `None` for one that is tracked like others.
+    #[inline(never)]
     pub(super) fn track_icmp(&self, at: &At<'_>, zone: u16, packet: &Packet, frame: &Frame<'_>) -> Option<Tracking> {
         let error = || {
             self.counters(at).error.add(1);

@@ -100,43 +100,47 @@ impl Index {
     pub(super) fn hash(&self, tuple: &Tuple) -> Hash {
         let [k0, k1, k2, k3, k4, k5] = self.keys;
         let (source, destination) = (tuple.source.0, tuple.destination.0);
-        let ports = u64::from(tuple.source_port) << 48 | u64::from(tuple.destination_port) << 32;
-        let rest = ports | u64::from(tuple.zone) << 16 | u64::from(tuple.protocol) << 8 | tuple.family as u64;
         let mut hash = mix(source as u64 ^ k0, destination as u64 ^ k1);
         if tuple.family == Family::V6 {
             hash ^= mix((source >> 64) as u64 ^ k2, (destination >> 64) as u64 ^ k3);
         }
-        Hash(mix(hash ^ rest ^ k4, k5))
+        Hash(mix(hash ^ tuple.small() ^ k4, k5))
     }
 
     #[inline]
-    fn bucket(&self, hash: Hash, second: bool) -> &[AtomicU64] {
+    fn bucket(&self, hash: Hash, second: bool) -> &[AtomicU64; WAYS] {
         let bits = if second { mix(hash.0, self.keys[1]) } else { hash.0 } & 0xffff_ffff;
         let start = self.skip + ((bits * self.buckets) >> 32) as usize * WAYS;
-        &self.words[start..start + WAYS]
+        self.words[start..].first_chunk().expect("a bucket lies behind the last start")
+    }
+
+    /// The entries that may have the tuple, in its first bucket.
+    #[inline(always)]
+    pub(super) fn first(&self, hash: Hash) -> impl Iterator<Item = (u32, Direction)> {
+        Index::entries(self.bucket(hash, false), hash)
+    }
+
+    /// Those in its second bucket, if there may be any.
+    #[inline(always)]
+    pub(super) fn second(&self, hash: Hash) -> Option<impl Iterator<Item = (u32, Direction)>> {
+        let overflow = self.bucket(hash, false)[0].load(Ordering::Relaxed) & OVERFLOW != 0;
+        overflow.then(|| Index::entries(self.bucket(hash, true), hash))
+    }
+
+    #[inline(always)]
+    fn entries(bucket: &[AtomicU64; WAYS], hash: Hash) -> impl Iterator<Item = (u32, Direction)> {
+        bucket.iter().filter_map(move |slot| {
+            let word = slot.load(Ordering::Acquire);
+            // The same tag, whatever the flag above it says.
+            let same = (word ^ hash.0 >> 30 << TAG_SHIFT) << 1 >> (TAG_SHIFT + 1) == 0;
+            if same { entry(word) } else { None }
+        })
     }
 
     /// Asks `test` for each entry that may have the tuple, until it gives something.
-    #[inline]
     pub(super) fn find<R>(&self, hash: Hash, mut test: impl FnMut(u32, Direction) -> Option<R>) -> Option<R> {
-        let tag = hash.0 >> 30;
-        let mut bucket = self.bucket(hash, false);
-        let mut second = false;
-        loop {
-            for slot in bucket {
-                let word = slot.load(Ordering::Acquire);
-                if (word & !OVERFLOW) >> TAG_SHIFT == tag
-                    && let Some((entry, direction)) = entry(word)
-                    && let Some(found) = test(entry, direction)
-                {
-                    return Some(found);
-                }
-            }
-            if second || bucket[0].load(Ordering::Relaxed) & OVERFLOW == 0 {
-                return None;
-            }
-            (bucket, second) = (self.bucket(hash, true), true);
-        }
+        let further = self.second(hash).into_iter().flatten();
+        self.first(hash).chain(further).find_map(|(entry, direction)| test(entry, direction))
     }
 
     /// The right to add tuples with these hashes.

@@ -3,9 +3,8 @@
 //! Chunks are read as far as they lie in the head of the frame; those that change the state come first in their packet.
 //! The CRC32c is not checked.
 
-use super::settings::{Settings, Timeout};
+use super::settings::Timeout;
 use super::{Direction, Status};
-use crate::clock::Nanos;
 
 /// State of an association as the middle sees it (`enum sctp_conntrack`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -189,6 +188,7 @@ fn chunks(mut octets: &[u8]) -> impl Iterator<Item = Option<Chunk<'_>>> {
 
 impl<'a> SctpPacket<'a> {
     /// Reads a packet. `None` for one whose chunks may not stand together (RFC 9260 section 6.10).
+    #[inline(never)]
     pub(crate) fn parse(octets: &'a [u8]) -> Option<SctpPacket<'a>> {
         let header: &[u8; 12] = octets.first_chunk()?;
         let tag = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
@@ -238,13 +238,8 @@ impl Sctp {
     }
 
     /// Takes up a packet of the flow. `None` if it does not belong to it; else for how long the flow lives on, if that changes.
-    pub(crate) fn packet(
-        &mut self,
-        packet: &SctpPacket<'_>,
-        direction: Direction,
-        status: &mut Status,
-        settings: &Settings,
-    ) -> Option<Option<Nanos>> {
+    #[inline(never)]
+    pub(crate) fn packet(&mut self, packet: &SctpPacket<'_>, direction: Direction, status: &mut Status) -> Option<Option<Timeout>> {
         let (own, other) = (direction.index(), direction.other().index());
         let checked_below = [INIT, SHUTDOWN_COMPLETE, COOKIE_ECHO, ABORT, SHUTDOWN_ACK, HEARTBEAT, HEARTBEAT_ACK];
         if !packet.has(&checked_below) && packet.tag != self.tags[own] {
@@ -299,6 +294,6 @@ impl Sctp {
                 status.insert(Status::ASSURED);
             }
         }
-        Some((!keep_timeout).then(|| settings.timeouts[self.state.timeout()]))
+        Some((!keep_timeout).then(|| self.state.timeout()))
     }
 }

@@ -6,6 +6,7 @@
 
 use std::sync::OnceLock;
 
+use super::SequenceAdjustment;
 use super::flow::Flow;
 use crate::snapshot::{PORTS_MAX, PortId};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
@@ -42,10 +43,15 @@ impl Account {
     }
 }
 
+/// Of both directions.
+type Adjustments = [SequenceAdjustment; 2];
+
+/// Some entries, with what few flows have beside them.
 struct Chunk {
     entries: Box<[Entry]>,
     links: Box<[Link]>,
     accounts: OnceLock<Box<[Account]>>,
+    adjustments: OnceLock<Box<[Mutex<Adjustments>]>>,
 }
 
 struct Free {
@@ -93,6 +99,7 @@ impl Chunk {
             entries: (0..CHUNK).map(|_| Entry(Mutex::new(Flow::NONE))).collect(),
             links: (0..CHUNK).map(|_| Link::default()).collect(),
             accounts: OnceLock::new(),
+            adjustments: OnceLock::new(),
         }
     }
 }
@@ -149,6 +156,21 @@ impl Table {
     pub(super) fn account(&self, index: u32) -> Option<&Account> {
         let accounts = self.chunk(index)?.accounts.get_or_init(|| (0..CHUNK).map(|_| Account::default()).collect());
         Some(&accounts[index as usize % CHUNK])
+    }
+
+    /// How the sequence numbers of the flow in an entry are adjusted, if those of any flow near it ever were.
+    #[cold]
+    pub(super) fn adjustments(&self, index: u32) -> Option<Adjustments> {
+        Some(*lock(&self.chunk(index)?.adjustments.get()?[index as usize % CHUNK]))
+    }
+
+    /// Changes how the sequence numbers of the flow in an entry are adjusted. The caller has the lock of the entry.
+    #[cold]
+    pub(super) fn adjust(&self, index: u32, change: impl FnOnce(&mut Adjustments)) {
+        if let Some(chunk) = self.chunk(index) {
+            let adjustments = chunk.adjustments.get_or_init(|| (0..CHUNK).map(|_| Mutex::default()).collect());
+            change(&mut lock(&adjustments[index as usize % CHUNK]));
+        }
     }
 
     fn link(&self, index: u32) -> &Link {

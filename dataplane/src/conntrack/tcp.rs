@@ -5,7 +5,6 @@ use wire::tcp::{ACK, FIN, RST, SYN, URG};
 use super::settings::{Settings, Timeout};
 use super::tcp_window::{self, Fit};
 use super::{Direction, SequenceAdjustment, Status};
-use crate::clock::Nanos;
 
 /// State of a TCP connection as the middle sees it (`enum tcp_conntrack`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -286,7 +285,7 @@ pub(super) const fn before(a: u32, b: u32) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It belongs to the flow, which lives on; for this long from now, if said.
-    Accept(Option<Nanos>),
+    Accept(Option<Timeout>),
     /// It belongs to the flow, which ends.
     AcceptAndEnd,
     /// It does not belong to the flow. `shorten`: both ends have sent such that would end the connection.
@@ -317,7 +316,7 @@ impl Tcp {
 
     /// Takes up a segment of the flow (`nf_conntrack_tcp_packet`). `status` is that of the flow; of it only
     /// [`Status::ASSURED`] is set.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn packet(
         &mut self,
         segment: &Segment<'_>,
@@ -326,54 +325,62 @@ impl Tcp {
         adjustments: Option<&[SequenceAdjustment; 2]>,
         settings: &Settings,
     ) -> Outcome {
-        let old = self.state;
-        let mut new = match TRANSITIONS[direction.index()][segment.kind as usize][old as usize] {
-            Next::Invalid => return Outcome::Invalid { shorten: false },
-            Next::Ignore => match self.ignore(segment, direction, old) {
-                Some(new) => return self.check(segment, direction, status, adjustments, settings, TcpState::SynSent, new),
-                None => return Outcome::Accept(None),
-            },
-            Next::State(new) => new,
-        };
-        // The common case first: nothing below is about it.
+        let mut old = self.state;
+        let mut new = TcpState::Established;
+        // The common case needs no table.
         if segment.kind != Kind::Ack || old != TcpState::Established {
-            match new {
-                TcpState::SynSent if old >= TcpState::TimeWait => {
-                    let aborted = self.last_is(direction) && self.last_kind == Kind::Rst;
-                    if (self.flags[0] | self.flags[1]) & CLOSE_INIT != 0 || aborted {
-                        return Outcome::Reopen;
-                    }
-                    return match self.ignore(segment, direction, old) {
-                        Some(new) => self.check(segment, direction, status, adjustments, settings, TcpState::SynSent, new),
-                        None => Outcome::Accept(None),
-                    };
-                }
-                TcpState::TimeWait => {
-                    let challenged = old == TcpState::LastAck
-                        && segment.kind == Kind::Ack
-                        && !self.last_is(direction)
-                        && self.last_kind == Kind::Syn
-                        && self.last_flags & CHALLENGE_ACK != 0;
-                    if challenged {
-                        self.last_flags &= !CHALLENGE_ACK;
-                        return Outcome::Accept(None);
-                    }
-                }
-                TcpState::SynSent2 => self.last_flags |= SIMULTANEOUS_OPEN,
-                TcpState::SynRecv
-                    if direction == Direction::Reply && segment.kind == Kind::Ack && self.last_flags & SIMULTANEOUS_OPEN != 0 =>
-                {
-                    new = TcpState::Established;
-                }
-                TcpState::Close if segment.kind == Kind::Rst => match self.reset(segment, direction, *status, old, settings) {
-                    Reset::Check(state) => new = state,
-                    Reset::Take(state) => return self.take(segment, direction, status, settings, old, state),
-                    Reset::Invalid => return Outcome::Invalid { shorten: false },
-                },
-                _ => {}
+            match self.change(segment, direction, *status, settings) {
+                Change::To(from, to) => (old, new) = (from, to),
+                Change::Take(to) => return self.take(segment, direction, status, settings, old, to),
+                Change::Done(outcome) => return outcome,
             }
         }
-        self.check(segment, direction, status, adjustments, settings, old, new)
+        match tcp_window::check(self, segment, direction, adjustments, settings) {
+            Fit::In => self.take(segment, direction, status, settings, old, new),
+            Fit::Ignored => Outcome::Accept(None),
+            Fit::Out => self.out_of_window(segment, direction, *status),
+        }
+    }
+
+    /// What the table says of a segment, and what it cannot say.
+    #[inline(never)]
+    fn change(&mut self, segment: &Segment<'_>, direction: Direction, status: Status, settings: &Settings) -> Change {
+        let old = self.state;
+        let new = match TRANSITIONS[direction.index()][segment.kind as usize][old as usize] {
+            Next::Invalid => return Change::Done(Outcome::Invalid { shorten: false }),
+            Next::Ignore => return self.ignore(segment, direction, old),
+            Next::State(new) => new,
+        };
+        match new {
+            TcpState::SynSent if old >= TcpState::TimeWait => {
+                let aborted = self.last_is(direction) && self.last_kind == Kind::Rst;
+                if (self.flags[0] | self.flags[1]) & CLOSE_INIT != 0 || aborted {
+                    return Change::Done(Outcome::Reopen);
+                }
+                self.ignore(segment, direction, old)
+            }
+            TcpState::TimeWait => {
+                let challenged = old == TcpState::LastAck
+                    && segment.kind == Kind::Ack
+                    && !self.last_is(direction)
+                    && self.last_kind == Kind::Syn
+                    && self.last_flags & CHALLENGE_ACK != 0;
+                if challenged {
+                    self.last_flags &= !CHALLENGE_ACK;
+                    return Change::Done(Outcome::Accept(None));
+                }
+                Change::To(old, new)
+            }
+            TcpState::SynSent2 => {
+                self.last_flags |= SIMULTANEOUS_OPEN;
+                Change::To(old, new)
+            }
+            TcpState::SynRecv if direction == Direction::Reply && segment.kind == Kind::Ack && self.last_flags & SIMULTANEOUS_OPEN != 0 => {
+                Change::To(old, TcpState::Established)
+            }
+            TcpState::Close if segment.kind == Kind::Rst => self.reset(segment, direction, status, old, settings),
+            _ => Change::To(old, new),
+        }
     }
 
     #[inline]
@@ -384,7 +391,7 @@ impl Tcp {
     /// A segment that the table ignores: perhaps the two ends are in step and we are not. Its numbers are kept, so that the answer to a SYN
     /// can set us right; that answer gives the state to go to.
     #[cold]
-    fn ignore(&mut self, segment: &Segment<'_>, direction: Direction, old: TcpState) -> Option<TcpState> {
+    fn ignore(&mut self, segment: &Segment<'_>, direction: Direction, old: TcpState) -> Change {
         let answers_ignored_syn =
             segment.kind == Kind::SynAck && self.last_kind == Kind::Syn && !self.last_is(direction) && segment.ack == self.last_end;
         if answers_ignored_syn {
@@ -398,7 +405,7 @@ impl Tcp {
             self.seen[direction.index()] = Seen::default();
             self.scale[direction.index()] = 0;
             self.flags[direction.index()] &= BE_LIBERAL;
-            return Some(TcpState::SynRecv);
+            return Change::To(TcpState::SynSent, TcpState::SynRecv);
         }
         self.last_kind = segment.kind;
         self.last_reply = direction == Direction::Reply;
@@ -414,33 +421,33 @@ impl Tcp {
         if old == TcpState::SynSent && segment.kind == Kind::Ack && direction == Direction::Reply {
             self.last_ack = segment.ack;
         }
-        None
+        Change::Done(Outcome::Accept(None))
     }
 
     /// Judges an RST. Only one with exactly the number that the other end waits for ends an established connection at once (RFC 5961
     /// section 3.2).
     #[cold]
-    fn reset(&mut self, segment: &Segment<'_>, direction: Direction, status: Status, old: TcpState, settings: &Settings) -> Reset {
+    fn reset(&mut self, segment: &Segment<'_>, direction: Direction, status: Status, old: TcpState, settings: &Settings) -> Change {
         let mut new = TcpState::Close;
         if old.is_closing() {
-            return Reset::Take(new);
+            return Change::Take(new);
         }
         let other = direction.other().index();
         let established = old == TcpState::Established && status.contains(Status::ASSURED);
         if self.flags[other] & MAXACK_SET != 0 && self.last_kind != Kind::Syn {
             if segment.seq == 0 && !established {
-                return Reset::Check(new);
+                return Change::To(old, new);
             }
             let maxack = self.seen[other].maxack;
             if before(segment.seq, maxack) && !settings.tcp_ignore_invalid_rst {
-                return Reset::Invalid;
+                return Change::Done(Outcome::Invalid { shorten: false });
             }
             if !established || segment.seq == maxack {
-                return Reset::Check(new);
+                return Change::To(old, new);
             }
             // Right behind the last segment of the same end.
             if self.last_kind == Kind::Ack && self.last_is(direction) && segment.seq == self.last_end {
-                return Reset::Check(new);
+                return Change::To(old, new);
             }
             new = old;
         }
@@ -448,32 +455,10 @@ impl Tcp {
         let assured = status.contains(Status::ASSURED);
         let answers_ignored = (seen_reply && self.last_kind == Kind::Syn) || (!assured && self.last_kind == Kind::Ack);
         if answers_ignored && segment.ack == self.last_end {
-            return Reset::Take(new);
+            return Change::Take(new);
         }
         let answers_challenge = old == TcpState::SynSent && self.last_kind == Kind::Ack && self.last_reply && segment.seq == self.last_ack;
-        if answers_challenge { Reset::Take(new) } else { Reset::Check(new) }
-    }
-
-    #[inline]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one flow and one packet, apart so that the flow need not be borrowed whole"
-    )]
-    fn check(
-        &mut self,
-        segment: &Segment<'_>,
-        direction: Direction,
-        status: &mut Status,
-        adjustments: Option<&[SequenceAdjustment; 2]>,
-        settings: &Settings,
-        old: TcpState,
-        new: TcpState,
-    ) -> Outcome {
-        match tcp_window::check(self, segment, direction, adjustments, settings) {
-            Fit::In => self.take(segment, direction, status, settings, old, new),
-            Fit::Ignored => Outcome::Accept(None),
-            Fit::Out => self.out_of_window(segment, direction, *status),
-        }
+        if answers_challenge { Change::Take(new) } else { Change::To(old, new) }
     }
 
     /// FIN or RST outside of the window from both ends: the connection is most likely gone, so it shall not live for days.
@@ -492,7 +477,7 @@ impl Tcp {
     }
 
     /// The segment is in the window.
-    #[inline]
+    #[inline(always)]
     fn take(
         &mut self,
         segment: &Segment<'_>,
@@ -509,17 +494,16 @@ impl Tcp {
             self.flags[direction.index()] |= CLOSE_INIT;
         }
         let timeouts = &settings.timeouts;
-        let retransmitted = timeouts[Timeout::TcpMaxRetrans];
-        let unacknowledged = timeouts[Timeout::TcpUnacknowledged];
-        let mut timeout = timeouts[new.timeout()];
-        if self.retrans >= settings.tcp_max_retrans && timeout > retransmitted {
-            timeout = retransmitted;
+        let longer_than = |state: TcpState, timeout: Timeout| timeouts[state.timeout()] > timeouts[timeout];
+        let mut timeout = new.timeout();
+        if self.retrans >= settings.tcp_max_retrans && longer_than(new, Timeout::TcpMaxRetrans) {
+            timeout = Timeout::TcpMaxRetrans;
         } else if segment.kind == Kind::Rst {
-            timeout = timeouts[Timeout::TcpClose];
-        } else if (self.flags[0] | self.flags[1]) & DATA_UNACKNOWLEDGED != 0 && timeout > unacknowledged {
-            timeout = unacknowledged;
-        } else if self.last_win == 0 && timeout > retransmitted {
-            timeout = retransmitted;
+            timeout = Timeout::TcpClose;
+        } else if (self.flags[0] | self.flags[1]) & DATA_UNACKNOWLEDGED != 0 && longer_than(new, Timeout::TcpUnacknowledged) {
+            timeout = Timeout::TcpUnacknowledged;
+        } else if self.last_win == 0 && longer_than(new, Timeout::TcpMaxRetrans) {
+            timeout = Timeout::TcpMaxRetrans;
         }
         if !status.contains(Status::SEEN_REPLY) {
             if segment.has(RST) {
@@ -529,8 +513,8 @@ impl Tcp {
             if segment.kind == Kind::Syn && old == TcpState::SynSent {
                 return Outcome::Accept(None);
             }
-            if new == TcpState::Established {
-                timeout = timeout.min(unacknowledged);
+            if new == TcpState::Established && timeouts[timeout] > timeouts[Timeout::TcpUnacknowledged] {
+                timeout = Timeout::TcpUnacknowledged;
             }
         } else if !status.contains(Status::ASSURED)
             && matches!(old, TcpState::SynRecv | TcpState::Established)
@@ -542,11 +526,12 @@ impl Tcp {
     }
 }
 
-/// What an RST does.
-enum Reset {
-    /// To this state, if it lies in the window.
-    Check(TcpState),
-    /// To this state, wherever it lies.
+/// How the state changes.
+enum Change {
+    /// From one to another, if the segment lies in the window.
+    To(TcpState, TcpState),
+    /// To this, wherever it lies.
     Take(TcpState),
-    Invalid,
+    /// All is said.
+    Done(Outcome),
 }

@@ -3,9 +3,9 @@
 use wire::ip_protocol;
 
 use super::flow::{self, Flow, Layer4, NewFlow, Protocol};
-use super::tcp::Outcome;
+use super::tcp::{Outcome, TcpState};
 use super::{
-    At, Conntrack, CtState, Direction, EventKind, FlowInfo, FlowRef, SequenceAdjustment, Status, Template, Timeout, Tracking, Tuple, check,
+    At, Conntrack, CtState, Direction, EventKind, FlowInfo, FlowRef, SequenceAdjustment, Status, Template, Timeout, Tracking, Tuple,
 };
 use crate::frame::Frame;
 use crate::router::address::Family;
@@ -15,9 +15,19 @@ use crate::sync::{MutexGuard, Ordering};
 /// Seconds a connection must have left to be shortened because both ends sent what would have ended it.
 const SHORTEN_FROM: u64 = 120 * 1_000_000_000;
 
+/// What a packet is to the flow with its tuple.
+enum Met {
+    /// One of its packets, in this state.
+    Belongs(CtState),
+    /// Its last.
+    Ends(CtState),
+    Invalid,
+    /// The first of another: the flow ends.
+    Reopen,
+}
+
 impl Conntrack {
     /// Finds the flow of a packet, or begins one.
-    #[inline]
     pub fn track(&self, at: &At<'_>, template: &Template, packet: &Packet, frame: &Frame<'_>) -> Tracking {
         if template.notrack {
             return Tracking::none(CtState::Untracked);
@@ -28,16 +38,20 @@ impl Conntrack {
         {
             return tracking;
         }
-        let (Some(tuple), Some(layer4)) = (Tuple::of(packet, zone), Layer4::parse(packet, frame.head())) else {
-            return self.invalid(at);
-        };
-        if !check::is_whole(packet, frame, at.settings.checksum && !at.own) {
-            return self.invalid(at);
-        }
-        if let Some((flow, index, direction)) = self.find_locked(at, &tuple)
-            && let Some(tracking) = self.meet(at, flow, index, direction, &layer4, packet)
-        {
-            return tracking;
+        let Some(tuple) = Tuple::of(packet, zone) else { return self.invalid(at) };
+        let with_checksum = at.settings.checksum && !at.own;
+        let Some(layer4) = Layer4::parse(packet, frame, with_checksum) else { return self.invalid(at) };
+        if let Some((mut flow, index, direction)) = self.find_locked(at, &tuple) {
+            match self.meet(at, &mut flow, index, direction, &layer4, packet) {
+                Met::Belongs(state) => return flow.tracking(state, direction, index),
+                Met::Ends(state) => {
+                    let tracking = flow.tracking(state, direction, index);
+                    self.end(at.now, flow, index);
+                    return tracking;
+                }
+                Met::Invalid => return self.invalid(at),
+                Met::Reopen => self.end(at.now, flow, index),
+            }
         }
         self.begin(at, template, &tuple, &layer4, packet)
     }
@@ -48,78 +62,83 @@ impl Conntrack {
         Tracking::none(CtState::Invalid)
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_locked(&self, at: &At<'_>, tuple: &Tuple) -> Option<(MutexGuard<'_, Flow>, u32, Direction)> {
-        self.index.find(self.index.hash(tuple), |index, direction| {
-            let flow = self.table.lock(index)?;
-            if !flow.matches(direction, tuple) {
-                self.counters(at).search_restart.add(1);
-                return None;
+        let hash = self.index.hash(tuple);
+        for (index, direction) in self.index.first(hash) {
+            if let Some(flow) = self.lock_if(at, index, direction, tuple) {
+                return Some((flow, index, direction));
             }
-            // One that is over is as good as gone: whoever confirms the next with its tuple removes it.
-            (!flow::is_due(flow.deadline, flow::tick(at.now))).then_some((flow, index, direction))
-        })
+        }
+        self.index.second(hash).and_then(|further| self.find_locked_among(at, tuple, further))
     }
 
-    /// Takes up a packet of a known flow; `None` if the flow ended, and the packet begins another.
-    #[inline]
-    fn meet(
+    #[inline(never)]
+    fn find_locked_among(
         &self,
         at: &At<'_>,
-        mut guard: MutexGuard<'_, Flow>,
-        index: u32,
-        direction: Direction,
-        layer4: &Layer4<'_>,
-        packet: &Packet,
-    ) -> Option<Tracking> {
-        let flow = &mut *guard;
+        tuple: &Tuple,
+        mut entries: impl Iterator<Item = (u32, Direction)>,
+    ) -> Option<(MutexGuard<'_, Flow>, u32, Direction)> {
+        entries.find_map(|(index, direction)| Some((self.lock_if(at, index, direction, tuple)?, index, direction)))
+    }
+
+    /// Locks an entry if the tuple is that of its flow.
+    #[inline(always)]
+    fn lock_if(&self, at: &At<'_>, index: u32, direction: Direction, tuple: &Tuple) -> Option<MutexGuard<'_, Flow>> {
+        let flow = self.table.lock(index)?;
+        if !flow.matches(direction, tuple) {
+            self.counters(at).search_restart.add(1);
+            return None;
+        }
+        // One that is over is as good as gone: whoever confirms the next with its tuple removes it.
+        (!flow::is_due(flow.deadline, flow::tick(at.now))).then_some(flow)
+    }
+
+    /// Takes up a packet of a known flow.
+    #[inline]
+    fn meet(&self, at: &At<'_>, flow: &mut Flow, index: u32, direction: Direction, layer4: &Layer4<'_>, packet: &Packet) -> Met {
         let before = flow.status();
         let mut status = before;
-        let adjustments = if before.contains(Status::SEQ_ADJUST) { Some(&flow.adjustments) } else { None };
-        let state_before = flow.protocol.tcp_state();
-        let outcome = flow.protocol.packet(layer4, direction, &mut status, adjustments, at.settings, flow::tick(at.now));
-        match outcome {
+        let adjustments = if before.contains(Status::SEQ_ADJUST) { self.table.adjustments(index) } else { None };
+        let watched = self.watched.load(Ordering::Relaxed);
+        let state_before = if watched { flow.protocol.tcp_state() } else { TcpState::None };
+        let state = CtState::of(before, direction);
+        match flow.protocol.packet(layer4, direction, &mut status, adjustments.as_ref(), at.settings, flow::tick(at.now)) {
             Outcome::Accept(timeout) => {
                 if let Some(timeout) = timeout
                     && !before.contains(Status::FIXED_TIMEOUT)
                 {
-                    flow.deadline = flow::deadline(at.now, timeout);
+                    flow.deadline = flow::deadline(at.now, at.settings.timeouts[timeout]);
                 }
             }
             Outcome::AcceptAndEnd => {
-                let tracking = flow.tracking(CtState::of(before, direction), direction, index);
                 self.count_packet(flow, index, direction, packet);
-                self.end(at.now, guard, index);
-                return Some(tracking);
+                return Met::Ends(state);
             }
             Outcome::Invalid { shorten } => {
                 let unacknowledged = at.settings.timeouts[Timeout::TcpUnacknowledged];
                 if shorten && flow::left(flow.deadline, at.now) > unacknowledged.max(SHORTEN_FROM) {
                     flow.deadline = flow::deadline(at.now, unacknowledged);
                 }
-                drop(guard);
-                return Some(self.invalid(at));
+                return Met::Invalid;
             }
-            Outcome::Reopen => {
-                self.end(at.now, guard, index);
-                return None;
-            }
+            Outcome::Reopen => return Met::Reopen,
         }
-        let state = CtState::of(before, direction);
         if direction == Direction::Reply {
             status.insert(Status::SEEN_REPLY);
         }
         if status != before {
             flow.set_status(status);
             if status.contains(Status::ASSURED) && !before.contains(Status::ASSURED) {
-                self.table.strike(flow.ingress(), index);
+                self.table.strike(flow.ingress, index);
             }
         }
         self.count_packet(flow, index, direction, packet);
-        if self.watched.load(Ordering::Relaxed) && (status != before || flow.protocol.tcp_state() != state_before) {
+        if watched && (status != before || flow.protocol.tcp_state() != state_before) {
             self.report(EventKind::Update, &FlowInfo::of(flow, index, None, at.now));
         }
-        Some(flow.tracking(state, direction, index))
+        Met::Belongs(state)
     }
 
     #[inline]
@@ -152,7 +171,7 @@ impl Conntrack {
             nat: None,
             adjustments: [SequenceAdjustment::default(); 2],
             protocol,
-            timeout: timeout.unwrap_or(0),
+            timeout: timeout.map_or(0, |timeout| at.settings.timeouts[timeout]),
             counted: at.settings.acct,
             octets: packet.len,
         };

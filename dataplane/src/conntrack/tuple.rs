@@ -9,7 +9,8 @@ use crate::router::packet::{Packet, Upper};
 ///
 /// Of ICMP queries `source_port` is the identifier, and `destination_port` type and code (type in the upper octet). Of
 /// protocols without ports both are 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash)]
+#[repr(C)]
 pub struct Tuple {
     /// Source address.
     pub source: Address,
@@ -25,6 +26,14 @@ pub struct Tuple {
     pub family: Family,
     /// Protocol of the upper layer.
     pub protocol: u8,
+}
+
+/// Field by field, the small ones at once.
+impl PartialEq for Tuple {
+    #[inline]
+    fn eq(&self, other: &Tuple) -> bool {
+        self.small() == other.small() && self.source == other.source && self.destination == other.destination
+    }
 }
 
 /// The way of a packet of a flow, seen from who sent the first one.
@@ -65,6 +74,16 @@ impl Tuple {
         family: Family::V4,
         protocol: 0,
     };
+
+    /// Everything but the addresses, as it lies in memory of little-endian machines: there it is read at once.
+    #[inline]
+    pub(super) const fn small(&self) -> u64 {
+        self.source_port as u64
+            | (self.destination_port as u64) << 16
+            | (self.zone as u64) << 32
+            | (self.family as u64) << 48
+            | (self.protocol as u64) << 56
+    }
 
     /// The tuple of a packet; `None` for fragments that are not first and packets cut inside their header.
     #[inline]

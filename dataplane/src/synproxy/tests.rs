@@ -146,9 +146,9 @@ fn handshake() {
         let Ok(Established::Opened { to_server, to_client }) = opened else { panic!("{opened:?}") };
         let to_server = read(&to_server);
         assert_eq!((to_server.fields.source_port, to_server.fields.destination_port), (40000, 80));
-        assert_eq!((to_server.fields.sequence, to_server.fields.acknowledgment), (101, 700_001));
+        assert_eq!((to_server.fields.sequence, to_server.fields.acknowledgment), (101, cookie.wrapping_add(1)), "as the client counts");
         assert_eq!((to_server.fields.flags, to_server.fields.window), (ACK, 500));
-        assert_eq!(to_server.options, TcpOptions { timestamps: Some((5560, 99_000)), ..TcpOptions::default() });
+        assert_eq!(to_server.options, TcpOptions { timestamps: Some((5560, shown)), ..TcpOptions::default() });
         let to_client = read(&to_client);
         assert_eq!((to_client.fields.source_port, to_client.fields.destination_port), (80, 40000));
         assert_eq!((to_client.fields.sequence, to_client.fields.acknowledgment), (cookie.wrapping_add(1), 101));

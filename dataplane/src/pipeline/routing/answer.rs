@@ -36,7 +36,8 @@ impl Pipeline {
                 return self.originate(cx, p, scope);
             }
             _ if to_group => return Err(Step::Drop(DropReason::NoListener)),
-            (ip_protocol::TCP, _) => self.send_reset(cx, p),
+            // A host's answer, which connection tracking sees as that of the flow.
+            (ip_protocol::TCP, _) => self.send_reset(p, None),
             (ip_protocol::UDP | ip_protocol::UDP_LITE, _) => self.send_error(cx, p, IcmpError::port_unreachable(family)),
             _ if family == Family::V4 => self.send_error(cx, p, IcmpError::protocol_unreachable()),
             _ => self.send_error(cx, p, IcmpError::parameter_problem(family, 1, NEXT_HEADER_AT)),
@@ -52,7 +53,7 @@ impl Pipeline {
             return;
         }
         match with {
-            RejectWith::TcpReset => self.send_reset(cx, p),
+            RejectWith::TcpReset => self.send_reset(p, answering(&p.tracking)),
             RejectWith::Unreachable(code) => self.send_error(cx, p, IcmpError::unreachable(p.packet.family, code)),
         }
     }
@@ -79,10 +80,10 @@ impl Pipeline {
     }
 
     #[cold]
-    fn send_reset(&mut self, _: &Cx<'_>, p: &Passage<'_, '_, '_>) {
+    fn send_reset(&mut self, p: &Passage<'_, '_, '_>, tracking: Option<Tracking>) {
         self.routing.own.add(|own| {
             (own.router, own.family, own.scope, own.at) = (p.router.id, p.packet.family, p.in_interface, p.at);
-            own.kind = OwnKind::Answer(answering(&p.tracking));
+            own.kind = OwnKind::Answer(tracking);
             icmp::tcp_reset(own.octets[ethernet::HEADER_LEN..].first_chunk_mut()?, p.frame, &p.packet, p.router.default_ttl)
         });
     }

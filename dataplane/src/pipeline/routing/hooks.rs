@@ -9,6 +9,7 @@ use crate::conntrack::extension::ExtendError;
 use crate::conntrack::{self, ConfirmError, FlowRef, Status};
 use crate::drop_reason::DropReason;
 use crate::nat::{self, Inbound, Manip};
+use crate::router::InterfaceId;
 use crate::rules::{self, Evaluation, Hook, Table, Verdict};
 use crate::synproxy::{self, Established};
 
@@ -162,11 +163,12 @@ impl Pipeline {
         match router.state.connections.extend(&router.state.syn_proxy, &at, p.frame, &mut p.packet, &mut p.tracking) {
             Ok(Established::Pass) => Ok(()),
             Ok(Established::Open(to_server)) => {
-                self.send_as_client(p, &to_server);
+                self.send_as_client(p, p.in_interface, &to_server);
                 Err(Step::Taken)
             }
             Ok(Established::Opened { to_server, to_client }) => {
-                self.send_as_client(p, &to_server);
+                // The packet is the server's: the client is where it goes.
+                self.send_as_client(p, p.out_interface, &to_server);
                 self.send_segment(p, OwnKind::Untracked, &to_client);
                 Err(Step::Taken)
             }
@@ -187,15 +189,15 @@ impl Pipeline {
                 Err(Step::Taken)
             }
             Ok(synproxy::Verdict::Open(to_server)) => {
-                self.send_as_client(p, &to_server);
+                self.send_as_client(p, p.in_interface, &to_server);
                 Err(Step::Taken)
             }
             Err(_) => Err(Step::Drop(DropReason::SynProxyRefused)),
         }
     }
 
-    fn send_as_client(&mut self, p: &Passage<'_, '_, '_>, segment: &synproxy::Segment) {
-        if let Some(interface) = p.in_interface {
+    fn send_as_client(&mut self, p: &Passage<'_, '_, '_>, client: Option<InterfaceId>, segment: &synproxy::Segment) {
+        if let Some(interface) = client {
             self.send_segment(p, OwnKind::Client(interface), segment);
         }
     }

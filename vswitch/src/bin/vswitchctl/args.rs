@@ -525,7 +525,7 @@ pub(crate) enum List {
     Interfaces(OfRouter),
     /// Routes in force
     Routes(OfRouter),
-    /// Neighbors of routers and their MAC addresses
+    /// Neighbors of routers: their MAC addresses and states
     Neighbors(OfRouter),
     /// Forwarded ports
     Forwards(OfRouter),

@@ -5,7 +5,7 @@ use proto::router::{InterfaceConfig, RouteKind, RouterConfig};
 use proto::router_api::{ForwardInfo, InterfaceInfo, NeighborInfo, RouteInfo, RouterInfo};
 
 use crate::render::Column::{Number, Text};
-use crate::render::{Render, dash, lines, milliseconds, not_default};
+use crate::render::{Render, dash, lines, not_default};
 
 impl Render {
     /// `show routers`.
@@ -115,18 +115,27 @@ impl Render {
 
     /// `show neighbors`, in the words of `ip neighbor`.
     pub(crate) fn neighbors(self, neighbors: &[NeighborInfo]) -> String {
-        let columns = [Text("ROUTER"), Text("ADDRESS"), Text("DEV"), Text("LLADDR"), Text("STATE"), Text("USED"), Text("CONFIRMED")];
-        let mut table = self.table(&columns);
+        let mut table = self.table(&[
+            Text("ROUTER"),
+            Text("ADDRESS"),
+            Text("DEV"),
+            Text("LLADDR"),
+            Text("STATE"),
+            Number("USED"),
+            Number("CONFIRMED"),
+            Number("UPDATED"),
+        ]);
+        let seconds = |ms: u64| format!("{}s", ms / 1000);
         for neighbor in neighbors {
-            let router = if neighbor.is_router { " router" } else { "" };
             table.add_row([
                 Cell::new(&neighbor.router),
                 Cell::new(neighbor.address),
                 Cell::new(&neighbor.dev),
-                Cell::new(dash(neighbor.lladdr.map(|mac| mac.to_string()).unwrap_or_default())),
-                Cell::new(format!("{}{router}", neighbor.state)),
-                Cell::new(milliseconds(neighbor.used_ms)),
-                Cell::new(milliseconds(neighbor.confirmed_ms)),
+                Cell::new(dash(neighbor.lladdr.map(|lladdr| lladdr.to_string()).unwrap_or_default())),
+                Cell::new(if neighbor.is_router { format!("{} router", neighbor.state) } else { neighbor.state.clone() }),
+                Cell::new(seconds(neighbor.used_ms)),
+                Cell::new(seconds(neighbor.confirmed_ms)),
+                Cell::new(seconds(neighbor.updated_ms)),
             ]);
         }
         lines(&table)
@@ -164,6 +173,23 @@ impl Render {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn neighbors_read_as_in_ip_neighbor() {
+        let list = serde_json::json!([
+            {"router": "gw", "dev": "lan", "address": "192.168.45.3", "lladdr": "02:00:00:00:00:11", "state": "REACHABLE",
+             "used_ms": 1999, "confirmed_ms": 12000, "updated_ms": 90000},
+            {"router": "gw", "dev": "wan", "address": "fe80::1", "state": "FAILED", "is_router": true,
+             "used_ms": 0, "confirmed_ms": 0, "updated_ms": 0},
+        ]);
+        let list: Vec<NeighborInfo> = serde_json::from_value(list).unwrap();
+        assert_eq!(
+            Render { colour: false }.neighbors(&list),
+            "ROUTER  ADDRESS       DEV  LLADDR             STATE          USED  CONFIRMED  UPDATED\n\
+             gw      192.168.45.3  lan  02:00:00:00:00:11  REACHABLE        1s        12s      90s\n\
+             gw      fe80::1       wan  -                  FAILED router    0s         0s       0s\n"
+        );
+    }
 
     #[test]
     fn routes_read_as_in_ip_route() {
