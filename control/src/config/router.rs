@@ -389,7 +389,7 @@ impl<'c> Check<'c, '_> {
     }
 
     fn forwards(&mut self) {
-        let mut seen: BTreeMap<(ForwardProtocol, bool, Option<IpAddr>), Vec<(Ports, usize)>> = BTreeMap::new();
+        let mut seen: BTreeMap<_, Vec<(Ports, usize)>> = BTreeMap::new();
         for (index, forward) in self.router.forward.iter().take(FORWARDS_MAX).enumerate() {
             let subject = Subject::Forward(self.name.to_owned(), index);
             self.forward(&subject, forward);
