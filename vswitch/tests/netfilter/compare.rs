@@ -57,8 +57,10 @@ impl<'a> Pair<'a> {
             let (seed, script) = &scripts[i];
             if self.differs(rules, script) {
                 let short = self.shorten(rules, script);
-                let now = self.both(rules, &short);
-                differences.push(self.explain(rules, *seed, &short, [&now.0[0], &now.0[1]], &now.1));
+                let ([left, right], counted) = self.both(rules, &short);
+                let still = !agree(&left, &right) || counted[0] != counted[1];
+                let text = self.explain(rules, *seed, &short, [&left, &right], &counted);
+                if still { &mut differences } else { &mut self.unrepeated }.push(text);
             } else if !by_counters {
                 let text = self.explain(rules, *seed, script, [&seen[0][i], &seen[1][i]], &[Vec::new(), Vec::new()]);
                 self.unrepeated.push(text);

@@ -118,7 +118,8 @@ pub(crate) fn describe(octets: &[u8], id: u16, names: &mut Names) -> String {
 
 fn line(octets: &[u8], id: u16, names: &mut Names, quoted: bool, text: &mut String) {
     let Some(headers) = headers(octets) else {
-        let _ = write!(text, "no IP packet {:02x?}", octets);
+        // The octets are not compared: ports that were translated may be among them.
+        let _ = write!(text, "no IP packet of {} octets, version {:?}", octets.len(), octets.first().map(|octet| octet >> 4));
         return;
     };
     let same = |is: bool| if is { "same" } else { "other" };
@@ -151,9 +152,13 @@ fn line(octets: &[u8], id: u16, names: &mut Names, quoted: bool, text: &mut Stri
         if headers.upper > 40 {
             // The identification of a fragment header that the router wrote is its choice.
             let mut extensions = octets[40..headers.upper].to_vec();
-            if octets[6] == 44 {
-                let identification = u32::from_be_bytes(extensions[4..8].try_into().unwrap());
-                extensions[4..8].copy_from_slice(&if identification == u32::from(id) { [0x5a; 4] } else { [0x0f; 4] });
+            let (mut kind, mut at) = (octets[6], 0);
+            while let Some(extension) = extensions.get_mut(at..at + 8) {
+                if kind == 44 {
+                    let is_same = extension[4..] == u32::from(id).to_be_bytes();
+                    extension[4..].fill(if is_same { 0x5a } else { 0x0f });
+                }
+                (kind, at) = (extension[0], at + if kind == 44 { 8 } else { (usize::from(extension[1]) + 1) * 8 });
             }
             let _ = write!(text, " extensions {:#x} {extensions:02x?}", octets[6]);
         }
@@ -233,7 +238,8 @@ fn upper(octets: &[u8], headers: &Headers, id: u16, names: &mut Names, cut: bool
             } else {
                 let _ = write!(text, " rest {:#x}{off}", long(4));
             }
-            &l4[8..]
+            // An answer to a timestamp request (RFC 792) tells the time.
+            if headers.protocol == packet::ICMP && l4[0] == 14 { &[] } else { &l4[8..] }
         }
         protocol => {
             let _ = write!(text, "protocol {protocol}");

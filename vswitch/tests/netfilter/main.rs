@@ -78,7 +78,8 @@ fn campaign(left: &mut dyn System, right: &mut dyn System, count: u64) {
     for rules in &rules {
         let scripts = scripts(random.next(), each);
         if rules.name.contains(&only) {
-            differences.extend(pair.compare(rules, &scripts, 3));
+            // Few enough at once that no timeout passes before the connections are listed.
+            scripts.chunks(100).for_each(|some| differences.extend(pair.compare(rules, some, 3)));
         }
     }
     for text in &pair.unrepeated {
@@ -139,7 +140,7 @@ fn a_mistake_is_found() {
     for (rules, from, to) in [
         ("stateful firewall", "-d {server} -p tcp -m tcp --dport 80", "-d {server} -p tcp -m tcp --dport 81"),
         ("reject in all ways", "icmp-net-prohibited", "icmp-host-prohibited"),
-        ("SNAT with ranges", "20000-20999", "20000-30999"),
+        ("SNAT with ranges", "20000-20063", "20000-20999"),
         ("mangle", "DSCP --set-dscp 0x11", "DSCP --set-dscp 0x12"),
         ("mangle", "0x7/0xffffffff", "0x8/0xffffffff"),
         ("user chains", "-g udp-in", "-j udp-in"),

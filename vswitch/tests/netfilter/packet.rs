@@ -281,8 +281,8 @@ pub(crate) fn damage(octets: &mut Vec<u8>, protocol: u8, damage: Damage) {
                 SCTP => 8,
                 _ => 2,
             };
-            if let Some(octet) = octets.get_mut(upper + at) {
-                *octet ^= 0x0f;
+            if octets.len() >= upper + at + 2 {
+                shift_checksum(&mut octets[upper + at..]);
             }
         }
         Damage::UpperLength => match protocol {
@@ -312,6 +312,12 @@ pub(crate) fn icmp_error(ends: Ends, kind: u8, code: u8, rest: u32, packet: &[u8
     octets.extend(packet);
     fill(&mut octets, 2, ends, if ends.source.is_ipv6() { ICMPV6 } else { ICMP });
     octets
+}
+
+/// Makes the checksum at the beginning of `field` wrong, by the same amount whatever it was.
+pub(crate) fn shift_checksum(field: &mut [u8]) {
+    let sum = u32::from(u16::from_be_bytes([field[0], field[1]])) + 0x0f00;
+    field[..2].copy_from_slice(&((sum + (sum >> 16)) as u16).to_be_bytes());
 }
 
 fn fill(octets: &mut [u8], at: usize, ends: Ends, protocol: u8) {

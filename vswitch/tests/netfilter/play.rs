@@ -113,7 +113,7 @@ fn make(step: &Step, flow: &Flow, arrived: &[Option<Arrival>; 2], family: Family
             let ends = Ends { source, destination: arrival.ends.source, source_port: 0, destination_port: 0 };
             let mut error = packet::icmp_error(ends, *kind, *code, *rest, &quotation);
             if damaged_sum {
-                error[2] ^= 0x30;
+                packet::shift_checksum(&mut error[2..]);
             }
             let header = packet::Ip::default();
             let protocol = if family == Family::V4 { packet::ICMP } else { packet::ICMPV6 };

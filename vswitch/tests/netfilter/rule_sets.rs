@@ -195,10 +195,10 @@ pub(crate) fn all() -> Vec<RuleSet> {
         ),
         RuleSet::new(
             "SNAT with ranges",
-            "nat -A POSTROUTING -s {lan0} -o wan -p udp -j SNAT --to-source {pool:}20000-20999
-             nat -A POSTROUTING -s {lan0} -o wan -p tcp -j SNAT --to-source {pool:}21000-21999
+            "nat -A POSTROUTING -s {lan0} -o wan -p udp -j SNAT --to-source {pool:}20000-20063
+             nat -A POSTROUTING -s {lan0} -o wan -p tcp -j SNAT --to-source {pool:}21000-21063
              nat -A POSTROUTING -s {lan1-net} -o wan -j SNAT --to-source {pool11}
-             nat -A POSTROUTING -s {lan2} -o wan -p tcp -j MASQUERADE --to-ports 22000-22999
+             nat -A POSTROUTING -s {lan2} -o wan -p tcp -j MASQUERADE --to-ports 22000-22063
              nat -A POSTROUTING -s {lan2} -o wan -p udp -j MASQUERADE --random
              nat -A POSTROUTING -s {lan3} -o wan -j SNAT --to-source {pool12} --persistent",
         ),
@@ -352,7 +352,7 @@ pub(crate) fn all() -> Vec<RuleSet> {
     ];
     all.push(sets);
     for set in &mut all {
-        set.ranges = vec![(20000, 20999), (21000, 21999), (22000, 22999)];
+        set.ranges = vec![(20000, 20063), (21000, 21063), (22000, 22063)];
     }
     all
 }
@@ -374,7 +374,7 @@ pub(crate) fn random(seed: u64) -> RuleSet {
         text += random.pick::<&str>(&[
             "nat -A POSTROUTING -s {lan} -o wan -j MASQUERADE\n",
             "nat -A POSTROUTING -o wan -j SNAT --to-source {pool20}\n",
-            "nat -A POSTROUTING -o wan -p udp -j MASQUERADE --to-ports 20000-20999\n",
+            "nat -A POSTROUTING -o wan -p udp -j MASQUERADE --to-ports 20000-20063\n",
             "nat -A POSTROUTING -o wan -j SNAT --to-source {router-wan}\n",
             "nat -A POSTROUTING ! -d {wan1} -o wan -j MASQUERADE\n",
         ]);
@@ -410,7 +410,7 @@ pub(crate) fn random(seed: u64) -> RuleSet {
         text += &format!("{place}{protocol}{matches} -j {}\n", random.pick(targets));
     }
     let mut set = RuleSet::new(&format!("random {seed:#x}"), &text);
-    set.ranges = vec![(20000, 20999)];
+    set.ranges = vec![(20000, 20063)];
     set
 }
 

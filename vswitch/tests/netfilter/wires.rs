@@ -4,6 +4,7 @@
 //! that is sent back where it came from. Every queue on the way keeps the order, so nothing has to wait for time to pass.
 
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use tun_tap::{Iface, Mode};
 
 use crate::lab::{DEADLINE, Netns};
 use crate::packet::{self, Ends, Ip, Upper};
-use crate::place::{Side, address};
+use crate::place::{Family, Side, address};
 
 /// The UDP port of markers; rules let what is sent to it pass, see `rule_sets`.
 pub(crate) const MARKER_PORT: u16 = 9;
@@ -124,8 +125,8 @@ impl Wires {
         }
     }
 
-    /// The IP packet in a frame; `None` for what routers say on their own account: ARP, and what goes to all nodes or routers
-    /// of a link (neighbour discovery, multicast listeners).
+    /// The IP packet in a frame; `None` for what routers say on their own account: ARP, what goes to all nodes or routers of a
+    /// link (neighbour discovery, multicast listeners), and that a packet was not complete in time.
     ///
     /// # Panics
     ///
@@ -137,6 +138,21 @@ impl Wires {
         }
         assert_eq!(ethernet[..6], side.neighbour_mac(), "destination of {frame:02x?}");
         assert_eq!(ethernet[6..12], self.macs[side as usize], "source of {frame:02x?}");
-        Some(packet.to_vec())
+        let says_incomplete = match packet.first()? >> 4 {
+            4 => packet[9] == packet::ICMP && packet.get(usize::from(packet[0] & 15) * 4..)?.starts_with(&[11, 1]),
+            _ => packet[6] == packet::ICMPV6 && packet.get(40..)?.starts_with(&[3, 1]),
+        };
+        let is_own = Side::BOTH.iter().flat_map(|side| [side.router(Family::V4), side.router(Family::V6)]).any(|(own, _)| {
+            let source = if packet[0] >> 4 == 4 { packet.get(12..16) } else { packet.get(8..24) };
+            source.is_some_and(|source| own.iter().any(|own| octets_of(address(own)) == source))
+        });
+        (!says_incomplete || !is_own).then(|| packet.to_vec())
+    }
+}
+
+fn octets_of(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
     }
 }
