@@ -13,7 +13,7 @@ mod active;
 mod agent;
 mod arp_monitor;
 mod event;
-mod frames;
+pub(crate) mod frames;
 mod lacp;
 mod link;
 mod member;

@@ -1,17 +1,25 @@
 //! From a configuration to what the workers run on, keeping what can be kept of the running switch.
 
+mod forward;
+mod router;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use dataplane::bond::{Bond, BondState, HashPolicy, MEMBERS_MAX, Member, Mode, PuntRules};
-use dataplane::clock;
+use dataplane::clock::{self, Nanos};
+use dataplane::conntrack::Conntrack;
 use dataplane::counters::PortCounters;
 use dataplane::fdb::Fdb;
+use dataplane::nat::NatState;
 use dataplane::snapshot::{Port, PortId, PortState, Snapshot, Switch, SwitchId};
 use proto::bond::{BondMode, XmitHashPolicy};
-use proto::config::{Config, PortConfig, PortKind};
+use proto::config::{Config, PortConfig, PortKind, SwitchConfig};
+use wire::MacAddr;
 
+pub(crate) use self::router::interface_address;
+pub use self::router::{InterfaceParts, RouterParts, interface_port, out_interface};
 use crate::config::validate::netdev_of;
 use crate::config::{self, vlan};
 
@@ -37,6 +45,8 @@ pub struct PortParts {
     pub device: DevicePlan,
     /// Its settings; those of its device for a member.
     pub config: PortConfig,
+    /// Its switch, as [`Compiled::switches`] names it; that of its bond for a member.
+    pub switch: String,
     /// The bond it belongs to, if it is a member.
     pub member_of: Option<MemberOf>,
     /// What is more about it, if it is a bond.
@@ -59,6 +69,11 @@ pub fn member_port(bond: &str, member: &str) -> String {
     format!("{bond}/{member}")
 }
 
+/// The name of the switch that a port without one gets for itself: no switch can have it, as names of switches have no slash.
+pub fn own_switch(port: &str) -> String {
+    format!("/{port}")
+}
+
 /// What becomes of the device of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DevicePlan {
@@ -75,10 +90,12 @@ pub enum DevicePlan {
 /// Everything that exists under a configuration.
 #[derive(Clone, Default)]
 pub struct Compiled {
-    /// Switches by name.
+    /// Switches by name, and those of [`own_switch`] of ports without one.
     pub switches: BTreeMap<String, SwitchParts>,
     /// Ports by name, and members of bonds by that of [`member_port`].
     pub ports: BTreeMap<String, PortParts>,
+    /// Routers by name.
+    pub routers: BTreeMap<String, RouterParts>,
     /// What workers get.
     pub snapshot: Arc<Snapshot>,
 }
@@ -90,7 +107,15 @@ impl Compiled {
         for (name, port) in &self.ports {
             names[port.id.index()] = Some(name.clone());
         }
+        for (router, name, parts) in self.interfaces() {
+            names[parts.port.index()] = Some(interface_port(router, name));
+        }
         names
+    }
+
+    /// All interfaces with the names of their routers and their own.
+    pub fn interfaces(&self) -> impl Iterator<Item = (&String, &String, &InterfaceParts)> {
+        self.routers.iter().flat_map(|(router, parts)| parts.interfaces.iter().map(move |(name, parts)| (router, name, parts)))
     }
 
     /// The names of switches by number.
@@ -108,29 +133,42 @@ impl Compiled {
 /// A port keeps its number, counters and table entries when name, switch and device (kind, interface and namespace) stay
 /// the same; a switch keeps its table when name and `fdb_size` do. Numbers in use by the running switch are not given to
 /// anything else, so that they are free only after the workers forgot them. A table of another size comes back empty;
-/// the transaction fills it.
-pub fn compile(config: &Config, old_config: &Config, old: &Compiled, workers: usize) -> Compiled {
+/// the transaction fills it. An interface of a router keeps its number while its name stays, and that of its port while it is at
+/// the same switch.
+///
+/// # Errors
+///
+/// When rules cannot be compiled, which [`crate::config::validate()`] should have said.
+pub fn compile(config: &Config, old_config: &Config, old: &Compiled, context: &Context<'_>) -> Result<Compiled, String> {
+    let workers = context.workers;
     let mut switch_ids = Numbers::new(old.switches.values().map(|switch| switch.id.0));
-    let switches: BTreeMap<String, SwitchParts> = config
-        .switch
-        .iter()
-        .map(|(name, settings)| {
-            let former = old.switches.get(name);
-            let same_size = old_config.switch.get(name).is_some_and(|old| old.fdb_size == settings.fdb_size);
-            let id = former.map_or_else(|| SwitchId(switch_ids.take()), |former| former.id);
-            let fdb = former.filter(|_| same_size).map(|former| former.fdb.clone());
-            let fdb = fdb.unwrap_or_else(|| Arc::new(Fdb::new(settings.fdb_size as usize)));
-            (name.clone(), SwitchParts { id, fdb })
-        })
-        .collect();
+    let mut switch = |name: &String, fdb_size: u32, same_size: bool| {
+        let former = old.switches.get(name);
+        let id = former.map_or_else(|| SwitchId(switch_ids.take()), |former| former.id);
+        let fdb = former.filter(|_| same_size).map(|former| former.fdb.clone());
+        SwitchParts { id, fdb: fdb.unwrap_or_else(|| Arc::new(Fdb::new(fdb_size as usize))) }
+    };
+    let mut switches = BTreeMap::new();
+    for (name, settings) in &config.switch {
+        let same_size = old_config.switch.get(name).is_some_and(|old| old.fdb_size == settings.fdb_size);
+        switches.insert(name.clone(), switch(name, settings.fdb_size, same_size));
+    }
+    for (name, _) in config.port.iter().filter(|(_, port)| port.switch.is_none()) {
+        let name = own_switch(name);
+        let parts = switch(&name, OWN_SWITCH_FDB_SIZE, true);
+        switches.insert(name, parts);
+    }
 
-    let mut port_ids = Numbers::new(old.ports.values().map(|port| port.id.0));
+    let taken = old.ports.values().map(|port| port.id).chain(old.interfaces().map(|(.., parts)| parts.port));
+    let mut port_ids = Numbers::new(taken.map(|id| id.0));
     let mut parts = |name: &str, settings: &PortConfig, member_of: Option<MemberOf>| {
         // The key of a member has its bond in front, its device the member's own name.
         let device = member_of.as_ref().map_or(name, |place| &place.member);
+        let of_bond = member_of.as_ref().map_or(name, |place| &place.bond);
+        let switch = settings.switch.clone().unwrap_or_else(|| own_switch(of_bond));
         match old.ports.get(name).filter(|former| is_same_port(device, &former.config, settings)) {
             Some(former) => {
-                PortParts { device: device_plan(&former.config, settings), config: settings.clone(), member_of, ..former.clone() }
+                PortParts { device: device_plan(&former.config, settings), config: settings.clone(), switch, member_of, ..former.clone() }
             }
             None => PortParts {
                 id: PortId(port_ids.take()),
@@ -138,6 +176,7 @@ pub fn compile(config: &Config, old_config: &Config, old: &Compiled, workers: us
                 counters: (0..workers.max(1)).map(|_| PortCounters::default()).collect(),
                 device: DevicePlan::Open,
                 config: settings.clone(),
+                switch,
                 member_of,
                 bond: (settings.kind == PortKind::Bond).then(|| Arc::new(BondState::new(workers))),
             },
@@ -154,9 +193,27 @@ pub fn compile(config: &Config, old_config: &Config, old: &Compiled, workers: us
         }
     }
 
-    let snapshot = Arc::new(snapshot(config, &switches, &ports, old));
-    Compiled { switches, ports, snapshot }
+    let routers = router::parts(config, old, context, &mut port_ids)?;
+    let snapshot = Arc::new(snapshot(config, &switches, &ports, &routers, old));
+    Ok(Compiled { switches, ports, routers, snapshot })
 }
+
+/// What a compilation needs beside the configurations.
+pub struct Context<'c> {
+    /// Number of workers.
+    pub workers: usize,
+    /// The moment.
+    pub now: Nanos,
+    /// The connections of all routers.
+    pub connections: &'c Arc<Conntrack>,
+    /// The translations of all routers.
+    pub translations: &'c Arc<NatState>,
+    /// The MAC address of an interface that is given none, by the names of the router and its own.
+    pub stable_mac: &'c dyn Fn(&str, &str) -> MacAddr,
+}
+
+/// Addresses that the switch of a port without one learns at most. Frames to others are flooded, to no other port.
+const OWN_SWITCH_FDB_SIZE: u32 = 1024;
 
 /// The slots of the members of a bond: those they have, and for new ones free slots that none had before, as far as there
 /// are.
@@ -177,17 +234,25 @@ fn slots(bond: &str, settings: &PortConfig, old: &Compiled) -> Vec<(String, u8)>
     list
 }
 
-fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &BTreeMap<String, PortParts>, old: &Compiled) -> Snapshot {
+fn snapshot(
+    config: &Config,
+    switches: &BTreeMap<String, SwitchParts>,
+    ports: &BTreeMap<String, PortParts>,
+    routers: &BTreeMap<String, RouterParts>,
+    old: &Compiled,
+) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    for (name, settings) in &config.switch {
-        let Some(parts) = switches.get(name) else { continue };
-        let mut members: Vec<PortId> = config
-            .port
-            .iter()
-            .filter(|(_, port)| port.switch == *name)
-            .filter_map(|(port, _)| ports.get(port))
-            .map(|port| port.id)
-            .collect();
+    let mut on_switch: BTreeMap<&String, Vec<PortId>> = BTreeMap::new();
+    for parts in ports.values().filter(|parts| parts.member_of.is_none()) {
+        on_switch.entry(&parts.switch).or_default().push(parts.id);
+    }
+    for interface in routers.values().flat_map(|router| router.interfaces.values()) {
+        on_switch.entry(&interface.switch).or_default().push(interface.port);
+    }
+    let own = SwitchConfig::default();
+    for (name, parts) in switches {
+        let settings = config.switch.get(name).unwrap_or(&own);
+        let mut members = on_switch.remove(name).unwrap_or_default();
         members.sort_unstable();
         let switch = Switch {
             fdb: parts.fdb.clone(),
@@ -200,7 +265,7 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
     }
     for (name, parts) in ports {
         let settings = &parts.config;
-        let (Some(switch), Some(vlan)) = (switches.get(&settings.switch), vlan::policy(settings)) else { continue };
+        let (Some(switch), Some(vlan)) = (switches.get(&parts.switch), vlan::policy(settings)) else { continue };
         let peer = settings.peer.as_ref().filter(|_| settings.kind == PortKind::Patch).and_then(|peer| ports.get(peer));
         let place = parts.member_of.as_ref().and_then(|place| Some((ports.get(&place.bond)?.id, place.slot)));
         let port = Port {
@@ -216,12 +281,20 @@ fn snapshot(config: &Config, switches: &BTreeMap<String, SwitchParts>, ports: &B
             hairpin: settings.hairpin,
             isolated: settings.isolated,
             patch_peer: peer.map(|peer| peer.id),
+            interface: None,
             bond: parts.bond.as_ref().map(|state| Arc::new(bond(name, parts, ports, old, state))),
             member_of: place.map(|(bond, index)| Member { bond, index }),
             state: parts.state.clone(),
             counters: parts.counters.clone(),
         };
         put(&mut snapshot.ports, parts.id.index(), port);
+    }
+    for (name, parts) in routers {
+        let Some(settings) = config.router.get(name) else { continue };
+        for (id, port) in router::ports(parts, switches, &snapshot) {
+            put(&mut snapshot.ports, id.index(), port);
+        }
+        put(&mut snapshot.routers, parts.id.index(), Arc::new(router::router(settings, parts)));
     }
     snapshot
 }

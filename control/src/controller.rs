@@ -3,13 +3,19 @@
 //! [`Controller`] lives on the control thread and is driven by [`crate::server`]: requests, events of devices and workers,
 //! and time, which is always an argument. It owns the configuration, the compiled switch and the state of each link.
 //! [`Controller::transact`] (in [`transaction`]) is the only way the configuration changes. [`links`] follows devices that
-//! come and go, `bonds` runs bonds, [`report`] and [`bond_report`] answer questions, [`upkeep`] is what happens with time.
+//! come and go, `bonds` runs bonds, `routers` ends flows whose router or address is gone, [`flows`] looks at the others, [`report`], [`bond_report`] and [`router_report`] answer
+//! questions, [`upkeep`] is what happens with time.
 
 pub mod addresses;
 pub mod bond_report;
 mod bonds;
+pub mod flows;
+pub mod iptables;
 pub mod links;
+pub mod neighbours;
 pub mod report;
+pub mod router_report;
+mod routers;
 pub mod transaction;
 pub mod upkeep;
 
@@ -18,7 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::clock::Nanos;
+use dataplane::conntrack::Conntrack;
 use dataplane::memory::MemoryDevice;
+use dataplane::nat::NatState;
 use dataplane::snapshot::{PortId, Snapshot};
 use dataplane::worker::Polling;
 use proto::api::{Event, Link};
@@ -41,10 +49,13 @@ pub struct Controller {
     workers: Box<dyn Workers>,
     config: Config,
     compiled: Compiled,
+    connections: Arc<Conntrack>,
+    translations: Arc<NatState>,
     port_names: Vec<Option<String>>,
     switch_names: Vec<Option<String>>,
     links: BTreeMap<String, PortLink>,
     bonds: BTreeMap<String, bonds::RunningBond>,
+    neighbours: neighbours::Agents,
     generation: u64,
     started: Nanos,
     events: VecDeque<Event>,
@@ -53,6 +64,7 @@ pub struct Controller {
     notes: BTreeMap<&'static str, String>,
     fatal: Option<String>,
     sweep: upkeep::Sweep,
+    walk: flows::Walk,
     next_second: Nanos,
     /// Counts of worker events lost that were reported already.
     worker_events_lost: u64,
@@ -110,16 +122,21 @@ impl Controller {
         config: Config,
         now: Nanos,
     ) -> Result<Controller, String> {
+        let flows_max = config.daemon.conntrack_max as usize;
+        let connections = Arc::new(Conntrack::new(flows_max, workers.count()));
         let mut controller = Controller {
             devices,
             store,
             workers,
             config: Config::default(),
             compiled: Compiled::default(),
+            connections: connections.clone(),
+            translations: Arc::new(NatState::new(flows_max)),
             port_names: Vec::new(),
             switch_names: Vec::new(),
             links: BTreeMap::new(),
             bonds: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
             generation: 0,
             started: now,
             events: VecDeque::new(),
@@ -127,9 +144,11 @@ impl Controller {
             notes: BTreeMap::new(),
             fatal: None,
             sweep: upkeep::Sweep::default(),
+            walk: flows::Walk::default(),
             next_second: now,
             worker_events_lost: 0,
         };
+        controller.set_conntrack(connections);
         controller.transact(config, transaction::Strictness::Tolerant, now)?;
         controller.generation = 0;
         controller.events.clear();

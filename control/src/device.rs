@@ -35,6 +35,10 @@ pub trait Devices {
     /// What failed, without the name of the port. Then the netdev is as before.
     fn set_mac(&mut self, netdev: &Netdev, mac: MacAddr) -> Result<(), DeviceError>;
 
+    /// The MAC address of an interface of a router that is given none: the same after each restart, another on each machine and
+    /// for each interface.
+    fn stable_mac(&self, router: &str, interface: &str) -> MacAddr;
+
     /// Speed and duplex of a netdev; `None` for one that has none or does not say.
     fn speed(&mut self, netdev: &Netdev) -> Option<LinkSpeed>;
 

@@ -8,10 +8,14 @@
 pub mod bond;
 pub mod compile;
 pub mod config;
+pub mod conntrack;
 pub mod controller;
 pub mod device;
 pub mod flow;
 pub mod group;
+pub mod iptables;
+pub mod neighbour;
+pub mod rule_log;
 pub mod server;
 pub mod store;
 pub mod workers;

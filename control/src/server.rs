@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod dispatch;
+pub mod list;
 pub mod listen;
 
 use std::collections::BTreeMap;
@@ -69,6 +70,7 @@ pub struct Server {
     /// Given up to be able to tell a client that there are no descriptors left.
     spare: Option<File>,
     monitors: usize,
+    flow_monitors: usize,
     device_fd: Option<RawFd>,
     stop: Option<OwnedFd>,
     stopping: bool,
@@ -97,6 +99,7 @@ impl Server {
             accept_pending: true,
             spare: File::open("/dev/null").ok(),
             monitors: 0,
+            flow_monitors: 0,
             device_fd: None,
             stop: None,
             stopping: false,
@@ -145,6 +148,7 @@ impl Server {
         }
         let busy = self.serve(controller, clock);
         self.share_events(controller);
+        self.share_flow_events(controller);
         if let Some(fatal) = controller.fatal() {
             return Err(fatal.to_owned());
         }
@@ -276,6 +280,27 @@ impl Server {
             client.offer(&events, lost);
         }
         // They are sent in the next turn, which must come at once.
+        self.wake.wake();
+    }
+
+    /// Gives events of tracked connections to those who listen.
+    fn share_flow_events(&mut self, controller: &mut Controller) {
+        let monitors = self.clients.values().filter(|client| client.is_flow_monitor()).count();
+        if (monitors > 0) != (self.flow_monitors > 0) {
+            controller.watch_flows((monitors > 0).then(|| self.wake.clone() as Arc<dyn Wake>));
+        }
+        self.flow_monitors = monitors;
+        if monitors == 0 {
+            return;
+        }
+        let (events, lost) = controller.take_flow_events();
+        if events.is_empty() && lost == 0 {
+            return;
+        }
+        for client in self.clients.values_mut().filter(|client| client.is_flow_monitor()) {
+            client.offer_flows(&events, lost);
+        }
+        // As above; and there may be more events.
         self.wake.wake();
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dataplane::device::{RxQueue, TxQueue, Wake};
 use dataplane::memory::MemoryDevice;
 use dataplane::punt::{InjectError, Punted};
+use dataplane::rules::LogRecord;
 use dataplane::snapshot::{PortId, Snapshot};
 use dataplane::worker::{Attach, Polling, Retired, Update, WorkerEvent, WorkerHandle, WorkerLost, WorkerStats};
 
@@ -56,6 +57,15 @@ pub trait Workers {
     /// Takes the oldest frame that some worker punted.
     fn next_punted(&mut self) -> Option<Punted>;
 
+    /// Takes the oldest frame that a router of some worker punted: ARP and neighbour discovery.
+    fn next_punted_by_router(&mut self) -> Option<Punted>;
+
+    /// Ends the sleep of every worker: something they look at has changed.
+    fn wake(&self);
+
+    /// Takes the oldest packet that a rule of some worker logged.
+    fn next_logged(&mut self) -> Option<LogRecord>;
+
     /// Transmits a frame out of the device of a port, whatever its state. Frames leave in the order they are given.
     ///
     /// # Errors
@@ -99,13 +109,14 @@ pub struct WorkerSet {
     rx: Vec<Vec<PortId>>,
     next: usize,
     next_punted: usize,
+    next_punted_by_router: usize,
 }
 
 impl WorkerSet {
     /// A set of running workers, by worker number.
     pub fn new(slots: Vec<WorkerSlot>) -> WorkerSet {
         let rx = slots.iter().map(|_| Vec::new()).collect();
-        WorkerSet { slots, rx, next: 0, next_punted: 0 }
+        WorkerSet { slots, rx, next: 0, next_punted: 0, next_punted_by_router: 0 }
     }
 
     /// The worker that polls the fewest queues, not one of `taken` unless all are.
@@ -169,6 +180,26 @@ impl Workers for WorkerSet {
             }
         }
         None
+    }
+
+    fn next_punted_by_router(&mut self) -> Option<Punted> {
+        // As for events.
+        for _ in 0..self.slots.len() {
+            self.next_punted_by_router = (self.next_punted_by_router + 1) % self.slots.len();
+            if let Some(frame) = self.slots[self.next_punted_by_router].handle.next_punted_by_router() {
+                return Some(frame);
+            }
+        }
+        None
+    }
+
+    fn wake(&self) {
+        self.slots.iter().for_each(|slot| slot.handle.waker().wake());
+    }
+
+    fn next_logged(&mut self) -> Option<LogRecord> {
+        // Workers make few of them: none can hide those of others for long.
+        self.slots.iter().find_map(|slot| slot.handle.next_logged())
     }
 
     fn inject(&mut self, port: PortId, octets: Vec<u8>) -> Result<(), InjectError> {

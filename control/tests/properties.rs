@@ -60,13 +60,13 @@ fn config() -> impl Strategy<Value = Config> {
     });
     (daemon, switch.clone(), switch, btree_map("[A-Za-z0-9_-]{1,15}", port(), 0..6)).prop_map(|(daemon, s0, s1, port)| {
         let fdb = port.iter().enumerate().map(|(n, (name, port))| FdbConfig {
-            switch: port.switch.clone(),
+            switch: port.switch.clone().unwrap_or_default(),
             mac: MacAddr([2, 0, 0, 0, 1, n as u8]),
             vlan: n as u16,
             port: name.clone(),
         });
         let fdb = fdb.collect();
-        Config { daemon, switch: [("s0".to_owned(), s0), ("s1".to_owned(), s1)].into(), port, fdb }
+        Config { daemon, switch: [("s0".to_owned(), s0), ("s1".to_owned(), s1)].into(), port, fdb, router: Default::default() }
     })
 }
 

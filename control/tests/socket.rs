@@ -13,7 +13,12 @@ use std::time::{Duration, Instant};
 use control::Controller;
 use control::config;
 use control::server::{CLIENTS_MAX, Server, listen::listen};
+use dataplane::BurstMemory;
 use dataplane::clock::Clock;
+use dataplane::conntrack::{At, Conntrack, Settings, Template};
+use dataplane::router::Family;
+use dataplane::router::packet::Packet;
+use dataplane::snapshot::PortId;
 use serde_json::{Value, json};
 use support::{FakeDevices, FakeStore, TestClock, eventually, workers};
 
@@ -23,6 +28,7 @@ struct Daemon {
     clock: TestClock,
     stop: Option<UnixStream>,
     wake: Arc<dyn dataplane::device::Wake>,
+    table: Arc<Conntrack>,
     thread: Option<JoinHandle<Result<(), String>>>,
     _dir: tempfile::TempDir,
 }
@@ -37,16 +43,19 @@ impl Daemon {
         server.stop_on(read.into()).unwrap();
         let clock = TestClock::default();
         let (initial, wake, own) = (initial.to_owned(), server.wake(), clock.clone());
+        let table = Arc::new(Conntrack::new(100_000, 1));
+        let tracked = table.clone();
         let thread = std::thread::spawn(move || {
             let set = workers(1, &own, server.wake());
             let config = config::load(&initial, "initial").unwrap();
             let (devices, store) = (FakeDevices::default(), FakeStore::default());
             let mut controller = Controller::start(Box::new(devices), Box::new(store), Box::new(set), config, own.now()).unwrap();
+            controller.set_conntrack(tracked);
             let result = server.run(&mut controller, &own);
             drop(file);
             result
         });
-        Daemon { path, clock, stop: Some(stop), wake, thread: Some(thread), _dir: dir }
+        Daemon { path, clock, stop: Some(stop), wake, table, thread: Some(thread), _dir: dir }
     }
 
     fn connect(&self) -> Client {
@@ -54,6 +63,23 @@ impl Daemon {
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
         Client(BufReader::new(stream))
+    }
+
+    /// A UDP flow from 10.0.0.1 to 10.0.`host`.2, begun by a packet that arrives at port `a`; each further call is a packet
+    /// of it.
+    fn udp(&self, zone: u16, host: u8, sport: u16, dport: u16) {
+        let mut octets = Vec::new();
+        let ethernet = etherparse::PacketBuilder::ethernet2([2; 6], [2; 6]);
+        ethernet.ipv4([10, 0, 0, 1], [10, 0, host, 2], 64).udp(sport, dport).write(&mut octets, b"x").unwrap();
+        let mut memory = BurstMemory::new();
+        let mut burst = memory.burst();
+        burst.push_borrowed(&octets, wire::Offload::NONE, None);
+        let frame = &burst.frames()[0];
+        let packet = Packet::parse(frame, Family::V4).unwrap();
+        let settings = Settings::default();
+        let at = At { settings: &settings, zone, worker: 0, ingress: PortId(0), now: self.clock.now(), own: false };
+        let mut tracking = self.table.track(&at, &Template::default(), &packet, frame);
+        self.table.confirm(&at, &mut tracking).unwrap();
     }
 
     /// Lets time pass and makes the loop notice.
@@ -554,4 +580,161 @@ print(busy)
     assert!(lines[1].contains("io.vswitch.PermissionDenied") && lines[1].contains("be root"), "{said}");
     assert_eq!(lines[2], "5", "16 connections of one user, one of them the first: {said}");
     assert_eq!(daemon.connect().call("GetStatus", json!({}))["status"]["switches"], 1);
+}
+
+/// The answers to a call with `more`, until the last.
+fn pieces(client: &mut Client, method: &str, parameters: Value) -> Vec<Value> {
+    client.send(&format!("io.vswitch.{method}"), parameters, true).unwrap();
+    let mut pieces = Vec::new();
+    loop {
+        let reply = client.reply().unwrap();
+        assert_eq!(reply.get("error"), None, "{reply}");
+        pieces.push(reply["parameters"].clone());
+        if reply["continues"] != true {
+            return pieces;
+        }
+    }
+}
+
+const ROUTED: &str = "[switch.lan]\n[port.a]\nswitch = \"lan\"\nkind = \"sim\"\n[router.gw.interface.lan]\nswitch = \"lan\"\naddress = [\"10.0.0.254/24\"]\n";
+
+/// Flows are listed with what conntrack-tools shows of them, and filters pick some.
+#[test]
+fn flows_are_listed() {
+    let daemon = Daemon::start(ROUTED);
+    let mut client = daemon.connect();
+    assert_eq!(client.call("ListFlows", json!({})), json!({"flows": [], "count": 0}));
+    daemon.udp(0, 7, 5000, 53);
+    daemon.udp(0, 8, 5001, 54);
+    daemon.udp(9, 7, 5000, 53);
+    let reply = client.call("ListFlows", json!({"filter": {"dst": "10.0.7.0/24", "router": "gw"}}));
+    let flow = &reply["flows"][0];
+    let expected = json!({
+        "id": flow["id"],
+        "router": "gw",
+        "zone": 0,
+        "family": "ipv4",
+        "protocol": 17,
+        "protocol_name": "udp",
+        "timeout": flow["timeout"],
+        "original": {"src": "10.0.0.1", "dst": "10.0.7.2", "sport": 5000, "dport": 53},
+        "reply": {"src": "10.0.7.2", "dst": "10.0.0.1", "sport": 53, "dport": 5000},
+        "status": ["CONFIRMED"],
+        "mark": 0,
+        "port": "a",
+    });
+    assert_eq!((flow, &reply["count"]), (&expected, &json!(1)));
+    assert!(matches!(flow["timeout"].as_u64(), Some(29 | 30)));
+    let fields: std::collections::BTreeMap<String, bool> = described("FlowInfo").into_iter().collect();
+    assert!(flow.as_object().unwrap().keys().all(|key| fields.contains_key(key)));
+    assert!(fields.iter().all(|(field, optional)| *optional || flow.get(field).is_some()), "{fields:?}");
+
+    let count =
+        |client: &mut Client, filter: Value| client.call("ListFlows", json!({"filter": filter, "quiet": true}))["count"].as_u64().unwrap();
+    for (filter, expected) in [
+        (json!({}), 3),
+        (json!({"zone": 9}), 1),
+        (json!({"router": "gw"}), 2),
+        (json!({"router": "gw", "zone": 9}), 0),
+        (json!({"sport": 5001}), 1),
+        (json!({"reply_sport": 53}), 2),
+        (json!({"src": "10.0.0.1", "dport": 54}), 1),
+        (json!({"dst": "fd00::/8"}), 0),
+        (json!({"protocol": 6}), 0),
+        (json!({"family": "ipv6"}), 0),
+        (json!({"icmp_id": 5000}), 0),
+        (json!({"status": ["UNSET"]}), 3),
+        (json!({"status": ["SEEN_REPLY"]}), 0),
+        (json!({"mark": 0}), 3),
+        (json!({"mark": 1, "mark_mask": 2}), 3),
+        (json!({"mark": 1}), 0),
+        (json!({"src_nat": true}), 0),
+        (json!({"state": "ESTABLISHED"}), 0),
+    ] {
+        assert_eq!(count(&mut client, filter.clone()), expected, "{filter}");
+    }
+    for (filter, named) in [
+        (json!({"dst": "10.0.0.0/33"}), "10.0.0.0/33"),
+        (json!({"src": "host"}), "host"),
+        (json!({"router": "other"}), "other"),
+        (json!({"state": "OPEN"}), "OPEN"),
+        (json!({"status": ["LOST"]}), "LOST"),
+    ] {
+        let (error, message) = client.fails("ListFlows", json!({ "filter": filter }));
+        assert!(error.ends_with("Refused") && message.contains(named), "{error}: {message}");
+    }
+    let info = client.call("GetConntrack", json!({}));
+    assert_eq!((&info["count"], &info["max"], &info["workers"][0]["insert"]), (&json!(3), &json!(100_000), &json!(3)));
+    // What is over is not listed any more.
+    daemon.pass(Duration::from_secs(31));
+    assert_eq!(count(&mut client, json!({})), 0);
+    eventually("the walk over the table", || {
+        daemon.pass(Duration::from_secs(1));
+        (client.call("GetConntrack", json!({}))["count"] == 0).then_some(())
+    });
+}
+
+/// A long table comes in pieces, and is refused as a whole.
+#[test]
+fn many_flows_come_in_pieces() {
+    let daemon = Daemon::start(ROUTED);
+    for port in 0..10_001 {
+        daemon.udp(0, 7, 10_000 + port, 53);
+    }
+    let mut client = daemon.connect();
+    let (error, message) = client.fails("ListFlows", json!({}));
+    assert!(error.ends_with("Refused") && message.contains("more"), "{message}");
+    assert_eq!(client.call("ListFlows", json!({"quiet": true})), json!({"flows": [], "count": 10_001}));
+    let listed = pieces(&mut client, "ListFlows", json!({}));
+    assert!(listed.len() > 5 && listed.iter().all(|piece| piece["flows"].as_array().unwrap().len() <= 1024));
+    let ports: std::collections::BTreeSet<u64> = listed
+        .iter()
+        .flat_map(|piece| piece["flows"].as_array().unwrap())
+        .map(|flow| flow["original"]["sport"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ports, (10_000..20_001).collect());
+}
+
+/// Deleting tells what was deleted, and leaves the rest.
+#[test]
+fn flows_are_deleted() {
+    let daemon = Daemon::start(ROUTED);
+    for (zone, port) in [(0, 1), (0, 2), (0, 3), (9, 1)] {
+        daemon.udp(zone, 7, port, 53);
+    }
+    let mut client = daemon.connect();
+    let (error, _) = client.fails("DelFlows", json!({}));
+    assert_eq!(error, "org.varlink.service.ExpectedMore");
+    let deleted = pieces(&mut client, "DelFlows", json!({"filter": {"sport": 1, "router": "gw"}}));
+    assert_eq!((&deleted[0]["count"], &deleted[0]["flows"][0]["original"]["sport"]), (&json!(1), &json!(1)));
+    assert_eq!(client.call("GetConntrack", json!({}))["count"], 3);
+    assert_eq!(pieces(&mut client, "DelFlows", json!({"filter": {"router": "gw"}, "quiet": true})), [json!({"flows": [], "count": 2})]);
+    let left = client.call("ListFlows", json!({}));
+    assert_eq!((&left["count"], &left["flows"][0]["zone"], left["flows"][0].get("router")), (&json!(1), &json!(9), None));
+}
+
+/// Events come to those who listen, as far as their filter goes, and only then are any made.
+#[test]
+fn flow_events() {
+    let daemon = Daemon::start(ROUTED);
+    daemon.udp(0, 7, 1, 53);
+    let mut listener = daemon.connect();
+    let (error, _) = listener.fails("MonitorFlows", json!({}));
+    assert_eq!(error, "org.varlink.service.ExpectedMore");
+    listener.send("io.vswitch.MonitorFlows", json!({"filter": {"dport": 53}}), true).unwrap();
+    assert_eq!(listener.reply().unwrap()["parameters"], json!({"events": [], "lost": 0}));
+    // One turn of the loop serves a client once, so behind the second answer the watch has begun.
+    let mut other = daemon.connect();
+    for _ in 0..2 {
+        other.call("GetStatus", json!({}));
+    }
+    daemon.udp(0, 7, 2, 54);
+    daemon.udp(0, 7, 3, 53);
+    let mut next = || -> Vec<Value> { listener.reply().unwrap()["parameters"]["events"].as_array().unwrap().clone() };
+    let events = next();
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!((&events[0]["event"], &events[0]["flow"]["original"]["sport"]), (&json!("new"), &json!(3)));
+    pieces(&mut other, "DelFlows", json!({"filter": {"sport": 3}, "quiet": true}));
+    let events = next();
+    assert_eq!((&events[0]["event"], &events[0]["flow"]["original"]["sport"]), (&json!("destroy"), &json!(3)));
 }

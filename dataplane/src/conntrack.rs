@@ -1,11 +1,53 @@
 //! Connection tracking (`net/netfilter/nf_conntrack_core.c`): which flow a packet belongs to, and in what state that is.
 //!
-//! A packet is tracked when it comes to the router, and the flow it begins is
-//! confirmed when it leaves: what is dropped on the way leaves no entry.
+//! [`Conntrack::track`] is asked when a packet comes to the router, and [`Conntrack::confirm`] when it leaves: only then the flow
+//! that it begins enters the table, so what is dropped on the way leaves no entry. In between the flow travels by value in
+//! [`Tracking`], where NAT changes the tuple of its answers.
 
+use core::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::Arc;
+
+use crate::clock::Nanos;
+use crate::router::address::Address;
+use crate::snapshot::PortId;
+use crate::sync::{AtomicUsize, Mutex, Ordering};
+
+use expect::Expectations;
+use flow::Flow;
+use index::Index;
+use stats::Counters;
+use table::Table;
+
+mod check;
+mod confirm;
+mod control;
+mod expect;
+pub mod extension;
+mod flow;
+pub mod helper;
+mod icmp;
+mod index;
+mod sctp;
+pub mod seqadj;
+pub mod settings;
+mod stats;
+mod table;
+mod tcp;
+mod tcp_window;
+mod track;
 pub mod tuple;
 
+pub use control::{Counts, Event, EventKind, FlowInfo, FlowState};
+pub use expect::{ExpectError, Expectation, ExpectationInfo};
+pub use flow::{ExpectedNat, NewFlow};
+pub use sctp::SctpState;
+pub use settings::{Settings, Timeout, Timeouts};
+pub use stats::Stats;
+pub use tcp::TcpState;
 pub use tuple::{Direction, Tuple};
+
+/// Deadlines in the table count in 2^20 ns, about a millisecond.
+const TICK_SHIFT: u32 = 20;
 
 /// State of a packet for the `conntrack` and `state` matches (`enum ip_conntrack_info`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,8 +92,12 @@ impl Status {
     pub const DYING: Status = Status(1 << 9);
     /// Its timeout does not change.
     pub const FIXED_TIMEOUT: Status = Status(1 << 10);
+    /// The SYN proxy opened it. Ours alone, at a bit that flows of Linux never have (`IPS_TEMPLATE`).
+    pub const SYN_PROXY: Status = Status(1 << 11);
     /// A helper looks into it.
     pub const HELPER: Status = Status(1 << 13);
+    /// Lost the race for its tuple to another flow (`IPS_NAT_CLASH`): known by its answers only, for a second.
+    pub const NAT_CLASH: Status = Status(1 << 14);
 
     /// Whether all bits of `other` are set.
     #[inline]
@@ -87,6 +133,26 @@ pub struct ConnId {
     pub generation: u32,
 }
 
+/// A helper that looks into the payload of a flow to expect others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum HelperKind {
+    /// FTP (RFC 959, RFC 2428).
+    Ftp = 1,
+    /// TFTP (RFC 1350).
+    Tftp = 2,
+}
+
+impl HelperKind {
+    /// Its name in rules and listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            HelperKind::Ftp => "ftp",
+            HelperKind::Tftp => "tftp",
+        }
+    }
+}
+
 /// What connection tracking says of one packet (`skb->_nfct`), copied out of the table: it goes along with the packet and
 /// holds no lock.
 #[derive(Clone, Debug)]
@@ -99,6 +165,8 @@ pub struct Tracking {
     pub status: Status,
     /// Mark of the flow (`CONNMARK`).
     pub mark: u32,
+    /// The helper that looks into the flow.
+    pub helper: Option<HelperKind>,
     /// Packets the sender of the flow sends.
     pub original: Tuple,
     /// Packets that answer, as they arrive: it says what is translated. The inverse of `original` where nothing is.
@@ -114,11 +182,25 @@ pub enum FlowRef {
     None,
     /// In the table.
     Known(ConnId),
-    /// With this packet only, until it is confirmed: `Tracking` and the new flow's own state.
-    New,
+    /// With this packet only, until it is confirmed.
+    New(NewFlow),
 }
 
 impl Tracking {
+    /// That of a packet without a flow: invalid or untracked.
+    pub const fn none(state: CtState) -> Tracking {
+        Tracking {
+            state,
+            direction: Direction::Original,
+            status: Status(0),
+            mark: 0,
+            helper: None,
+            original: Tuple::EMPTY,
+            reply: Tuple::EMPTY,
+            flow: FlowRef::None,
+        }
+    }
+
     /// The tuple that packets of `direction` arrive with.
     #[inline]
     pub fn tuple(&self, direction: Direction) -> &Tuple {
@@ -127,4 +209,214 @@ impl Tracking {
             Direction::Reply => &self.reply,
         }
     }
+
+    /// The flow that this packet begins.
+    #[inline]
+    pub fn new_flow(&self) -> Option<&NewFlow> {
+        match &self.flow {
+            FlowRef::New(flow) => Some(flow),
+            FlowRef::None | FlowRef::Known(_) => None,
+        }
+    }
+
+    /// The flow that this packet begins, to add to it before it is confirmed.
+    #[inline]
+    pub fn new_flow_mut(&mut self) -> Option<&mut NewFlow> {
+        match &mut self.flow {
+            FlowRef::New(flow) => Some(flow),
+            FlowRef::None | FlowRef::Known(_) => None,
+        }
+    }
 }
+
+/// Where, when and for whom a packet is tracked.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// Settings of the router.
+    pub settings: &'a Settings,
+    /// Number of the router: flows of different zones have nothing to do with each other.
+    pub zone: u16,
+    /// Number of the worker, which owns one set of counters.
+    pub worker: usize,
+    /// The port where the packet came in: it answers for the flow.
+    pub ingress: PortId,
+    /// Now.
+    pub now: Nanos,
+    /// The router sent the packet itself (hook OUTPUT): its checksum is not checked.
+    pub own: bool,
+}
+
+/// What table `raw` says of a packet before it is tracked (`-j CT`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Template {
+    /// Do not track it.
+    pub notrack: bool,
+    /// Zone in place of the router's.
+    pub zone: Option<u16>,
+    /// Helper of the flow it begins.
+    pub helper: Option<HelperKind>,
+}
+
+/// Why a flow was not confirmed: the packet that begins it must be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfirmError {
+    /// The table is full of flows that may not be dropped early.
+    TableFull,
+    /// The port the packet came from has as many flows as it may have, none of which may be dropped early.
+    Quota,
+    /// Another flow has one of the tuples already.
+    Clash,
+    /// No place in the part of the table where its tuple belongs (`chaintoolong`).
+    ChainTooLong,
+}
+
+/// How sequence numbers of one direction are adjusted (`struct nf_ct_seqadj`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SequenceAdjustment {
+    /// Sequence number from which on `offset_after` holds.
+    pub correction_pos: u32,
+    /// Octets added to the numbers before `correction_pos`.
+    pub offset_before: i32,
+    /// Octets added to the numbers behind it.
+    pub offset_after: i32,
+}
+
+impl SequenceAdjustment {
+    /// What is added to `sequence` (`nf_ct_seq_offset`).
+    #[inline]
+    pub const fn offset(&self, sequence: u32) -> i32 {
+        if (self.correction_pos.wrapping_sub(sequence) as i32) < 0 { self.offset_after } else { self.offset_before }
+    }
+}
+
+/// The connections of one daemon. Any thread may use any method; `At::worker` names the counters, which only one thread
+/// at a time may write.
+///
+/// Packets of a known flow take the lock of that flow and no other. A flow takes 228 octets with its part of the index (32 more
+/// with `acct`), which the system gives as they are needed.
+pub struct Conntrack {
+    index: Index,
+    table: Table,
+    /// Flows now.
+    count: AtomicUsize,
+    max: AtomicUsize,
+    expectations: Expectations,
+    counters: Box<[Counters]>,
+    /// Whether anybody takes events.
+    watched: AtomicBool,
+    watch: Mutex<Option<Arc<control::Watch>>>,
+    events_lost: AtomicU64,
+    extensions: extension::Extensions,
+}
+
+impl Conntrack {
+    /// A table for `max` flows (Linux `nf_conntrack_max`; at most 2^28), asked by this many workers.
+    pub fn new(max: usize, workers: usize) -> Conntrack {
+        let max = max.clamp(1, index::ENTRIES_MAX);
+        Conntrack {
+            index: Index::new(max),
+            table: Table::new(max),
+            count: AtomicUsize::new(0),
+            max: AtomicUsize::new(max),
+            expectations: Expectations::default(),
+            counters: (0..workers.max(1)).map(|_| Counters::default()).collect(),
+            watched: AtomicBool::new(false),
+            watch: Mutex::new(None),
+            events_lost: AtomicU64::new(0),
+            extensions: extension::Extensions::new(max),
+        }
+    }
+
+    /// Flows it can hold.
+    pub fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Flows it holds, with those that are over and not yet swept.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn counters(&self, at: &At<'_>) -> &Counters {
+        &self.counters[at.worker % self.counters.len()]
+    }
+
+    /// Locks the flow of a packet, if it is in the table.
+    fn known(&self, tracking: &Tracking) -> Option<crate::sync::MutexGuard<'_, Flow>> {
+        let FlowRef::Known(id) = tracking.flow else { return None };
+        self.table.lock(id.index).filter(|flow| flow.is_live() && flow.generation == id.generation)
+    }
+
+    /// Whether another flow than that of `tracking` has packets with the tuple `reply` (`nf_conntrack_tuple_taken`).
+    pub fn is_taken(&self, at: &At<'_>, tracking: &Tracking, reply: &Tuple) -> bool {
+        let original = &tracking.original;
+        let taken = self.index.find(self.index.hash(reply), |index, direction| {
+            let flow = self.table.lock(index)?;
+            let other = flow.matches(direction, reply) && !flow::is_due(flow.deadline, flow::tick(at.now));
+            // With the same first packet it is the same flow, and confirming sorts that out.
+            (other && !flow.matches(Direction::Original, original)).then_some(())
+        });
+        if taken.is_some() {
+            self.counters(at).found.add(1);
+        }
+        taken.is_some()
+    }
+
+    /// The flow that packets with this tuple belong to, and their direction in it.
+    pub fn find(&self, tuple: &Tuple, now: Nanos) -> Option<(ConnId, Direction)> {
+        self.index.find(self.index.hash(tuple), |index, direction| {
+            let flow = self.table.lock(index)?;
+            let found = flow.matches(direction, tuple) && !flow::is_due(flow.deadline, flow::tick(now));
+            found.then(|| (ConnId { index, generation: flow.generation }, direction))
+        })
+    }
+
+    /// Sets the mark of a flow.
+    pub fn set_mark(&self, tracking: &mut Tracking, mark: u32) {
+        if tracking.flow == FlowRef::None {
+            return;
+        }
+        tracking.mark = mark;
+        if let Some(mut flow) = self.known(tracking) {
+            flow.mark = mark;
+        }
+    }
+
+    /// Time until a flow is forgotten, if no packet comes; `None` for one that is not in the table.
+    pub fn expires_in(&self, tracking: &Tracking, now: Nanos) -> Option<Nanos> {
+        self.known(tracking).map(|flow| flow::left(flow.deadline, now))
+    }
+
+    /// How sequence numbers of the two directions of a flow are adjusted, if they are ([`Status::SEQ_ADJUST`]).
+    pub fn sequence_adjustments(&self, tracking: &Tracking) -> Option<[SequenceAdjustment; 2]> {
+        if !tracking.status.contains(Status::SEQ_ADJUST) {
+            return None;
+        }
+        match &tracking.flow {
+            FlowRef::None => None,
+            FlowRef::Known(_) => self.known(tracking).map(|flow| flow.adjustments),
+            FlowRef::New(new) => Some(new.adjustments),
+        }
+    }
+
+    /// Changes how sequence numbers of the two directions of a flow are adjusted, and sets [`Status::SEQ_ADJUST`]. `false` if the
+    /// flow is gone.
+    pub fn adjust_sequence(&self, tracking: &mut Tracking, change: impl FnOnce(&mut [SequenceAdjustment; 2])) -> bool {
+        match &mut tracking.flow {
+            FlowRef::None => return false,
+            FlowRef::New(new) => change(&mut new.adjustments),
+            FlowRef::Known(_) => {
+                let Some(mut flow) = self.known(tracking) else { return false };
+                change(&mut flow.adjustments);
+                let mut status = flow.status();
+                status.insert(Status::SEQ_ADJUST);
+                flow.set_status(status);
+            }
+        }
+        tracking.status.insert(Status::SEQ_ADJUST);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,77 @@ drop_reasons! {
     SamePort = "same-port", Ingress;
     /// The frame was to be flooded, and no other port may have it.
     NoFloodTarget = "no-flood-target", Ingress;
+    /// The port caused more frames for the control plane than its share (ARP, neighbour discovery): a storm, or a scan.
+    PuntRateLimit = "punt-rate-limit", Ingress;
+    /// The frame came to an interface of a router, and is for another station.
+    OtherHost = "other-host", Ingress;
+    /// The frame came to an interface of a router and is none of IPv4, IPv6 and ARP.
+    NotIp = "not-ip", Ingress;
+    /// The IP header is damaged: version, length, checksum, or more extension headers than are looked at.
+    IpInvalid = "ip-invalid", Ingress;
+    /// The packet carries an address that must not be on a wire (Linux `log_martians`): loopback, or a group or 0.0.0.0 as source.
+    Martian = "martian", Ingress;
+    /// The packet came in by another interface than the one that leads to its source (`rp_filter`), or from an address of the
+    /// router itself.
+    RpFilter = "rp-filter", Ingress;
+    /// No route leads to the destination.
+    NoRoute = "no-route", Ingress;
+    /// The route to the destination is a blackhole.
+    RouteBlackhole = "route-blackhole", Ingress;
+    /// The route to the destination is `unreachable`.
+    RouteUnreachable = "route-unreachable", Ingress;
+    /// The route to the destination is `prohibit`.
+    RouteProhibit = "route-prohibit", Ingress;
+    /// The packet is for somebody else, and the router does not forward (`forwarding = false`).
+    ForwardingDisabled = "forwarding-disabled", Ingress;
+    /// The time to live ran out. traceroute does this on purpose.
+    TtlExceeded = "ttl-exceeded", Ingress;
+    /// The packet is longer than the MTU of the interface it should leave by, and must not be fragmented.
+    PacketTooBig = "packet-too-big", Ingress;
+    /// The packet is longer than the MTU, and cannot be fragmented.
+    NotFragmentable = "not-fragmentable", Ingress;
+    /// A link-local or unspecified address must not leave its link.
+    BeyondScope = "beyond-scope", Ingress;
+    /// A packet for one station came in a frame for many.
+    GroupUnicast = "group-unicast", Ingress;
+    /// The packet is for the router itself or a group, and nothing listens there.
+    NoListener = "no-listener", Ingress;
+    /// The packet crossed more than eight routers of the daemon.
+    RouterHops = "router-hops", Ingress;
+    /// A rule or a policy dropped the packet.
+    RuleDrop = "rule-drop", Ingress;
+    /// A rule rejected the packet.
+    RuleReject = "rule-reject", Ingress;
+    /// The table of connections is full of connections that are in use (`conntrack_max`).
+    ConntrackFull = "conntrack-full", Ingress;
+    /// The port began as many connections as it may have (`conntrack_limit`).
+    ConntrackLimit = "conntrack-limit", Ingress;
+    /// Another connection took the same addresses and ports at the same moment.
+    ConntrackClash = "conntrack-clash", Ingress;
+    /// No address and port is left for the connection.
+    NatExhausted = "nat-exhausted", Ingress;
+    /// The packet is for a translated port, and from somebody that host has not sent to (`filtering`).
+    NatFiltered = "nat-filtered", Ingress;
+    /// The packet is part of a translated connection, and cannot be translated.
+    NatUntranslatable = "nat-untranslatable", Ingress;
+    /// A helper (FTP, TFTP) cannot follow the connection.
+    HelperFailed = "helper-failed", Ingress;
+    /// The SYN proxy answered no such packet: a wrong cookie, or a damaged packet.
+    SynProxyRefused = "syn-proxy-refused", Ingress;
+    /// The octets of the fragment were there already.
+    FragmentDuplicate = "fragment-duplicate", Ingress;
+    /// Fragments overlap, or contradict each other.
+    FragmentOverlap = "fragment-overlap", Ingress;
+    /// The fragment is damaged, or its packet would be too long.
+    FragmentInvalid = "fragment-invalid", Ingress;
+    /// The other fragments of the packet did not come in time.
+    FragmentTimeout = "fragment-timeout", Ingress;
+    /// Fragments had to go to make room for others.
+    FragmentMemory = "fragment-memory", Ingress;
+    /// The next hop does not answer ARP or neighbour discovery.
+    NeighborFailed = "neighbor-failed", Ingress;
+    /// Too many packets wait for the MAC address of the next hop.
+    NeighborQueueFull = "neighbor-queue-full", Egress;
     /// Both ports are isolated.
     Isolated = "isolated", Egress;
     /// The destination is at a port that is not a member of the frame's VLAN.

@@ -7,6 +7,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::device::Wake;
 use crate::punt::PuntQueue;
+use crate::rules::{LogQueue, LogRecord};
 use crate::worker::WorkerEvent;
 
 /// Events that wait at most.
@@ -17,8 +18,12 @@ pub struct EventQueue {
     queue: ArrayQueue<WorkerEvent>,
     watch_fdb: AtomicBool,
     lost: AtomicU64,
-    /// Frames for control.
+    /// Frames for control, of bonds.
     pub punted: PuntQueue,
+    /// Frames for control, of routers: a queue of its own, so that a storm of ARP does not lose a bond its frames.
+    pub punted_by_routers: PuntQueue,
+    /// Packets that rules log.
+    pub logged: LogQueue,
     notify: Arc<dyn Wake>,
 }
 
@@ -30,6 +35,8 @@ impl EventQueue {
             watch_fdb: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             punted: PuntQueue::new(notify.clone()),
+            punted_by_routers: PuntQueue::new(notify.clone()),
+            logged: LogQueue::default(),
             notify,
         }
     }
@@ -50,6 +57,16 @@ impl EventQueue {
         if self.watch_fdb.load(Ordering::Relaxed) {
             self.push(event);
         }
+    }
+
+    /// Adds a packet that a rule logs; `false` when the queue is full.
+    pub fn log(&self, record: LogRecord) -> bool {
+        let was_empty = self.logged.is_empty();
+        let added = self.logged.push(record);
+        if added && was_empty {
+            self.notify.wake();
+        }
+        added
     }
 
     /// Takes the oldest event.

@@ -242,6 +242,23 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// Copies the octets.
+    ///
+    /// # Panics
+    ///
+    /// If `into` has another length.
+    pub fn copy_to(&self, into: &mut [u8]) {
+        assert_eq!(self.len(), into.len());
+        let mut rest = into;
+        for piece in self.pieces() {
+            let (now, later) = rest.split_at_mut(piece.len());
+            piece.copy_to(now);
+            rest = later;
+        }
+        // A body that is shorter than it says.
+        rest.fill(0);
+    }
+
     /// `sum` with these octets added.
     #[inline]
     #[must_use]
@@ -386,6 +403,21 @@ impl<'a> Frame<'a> {
         self.offload.shifted(i16::from(self.written) * Tag::LEN as i16)
     }
 
+    /// Replaces `remove` octets of the head at `at` by `insert`, moving what is in front of them. `false`, and nothing changed,
+    /// when these octets do not lie in the head or the headroom is too short. Only before tags are written.
+    #[must_use]
+    pub fn splice(&mut self, at: usize, remove: usize, insert: &[u8]) -> bool {
+        debug_assert_eq!(self.written, 0);
+        let start = usize::from(self.start);
+        let to = (start + remove).checked_sub(insert.len()).filter(|to| *to >= TAGS_MAX * Tag::LEN);
+        let Some(to) = to.filter(|_| start + at + remove <= usize::from(self.end)) else { return false };
+        self.slot.0.copy_within(start..start + at, to);
+        self.slot.0[to + at..to + at + insert.len()].copy_from_slice(insert);
+        self.start = to as u16;
+        self.len = self.len + insert.len() as u32 - remove as u32;
+        true
+    }
+
     /// Takes the outermost tag out of the octets into [`Frame::tags`]. `false` when the octets start with no tag, or
     /// there is a metadata tag already (it is the outermost then).
     ///
@@ -415,6 +447,24 @@ impl<'a> Frame<'a> {
         self.offload = self.offload.shifted(-(Tag::LEN as i16));
         self.tags.push(Tag { tpid, tci });
         Ok(true)
+    }
+
+    /// Cuts the frame off behind its first `len` octets, as a router does with what an Ethernet frame carries behind the
+    /// packet. Nothing happens to a frame that is no longer. Only before tags are written.
+    #[inline]
+    pub fn truncate(&mut self, len: usize) {
+        debug_assert_eq!(self.written, 0);
+        if len >= self.len() {
+            return;
+        }
+        let head_len = usize::from(self.end - self.start);
+        self.len = len as u32;
+        if len > head_len {
+            self.body = self.body.part(0, len - head_len);
+        } else {
+            self.end = self.start + len as u16;
+            self.body = Body::EMPTY;
+        }
     }
 
     /// Makes [`Frame::head`] carry exactly `tags` (innermost first) in front of the octets, whatever was written before.
@@ -505,6 +555,19 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_is_cut_in_head_and_body() {
+        let octets: Vec<u8> = (0..=255).cycle().take(600).collect();
+        for len in [0, 1, HEAD_MAX - 1, HEAD_MAX, HEAD_MAX + 1, 599, 600, 700] {
+            let mut slot = HeadSlot::EMPTY;
+            slot.0[HEADROOM..].copy_from_slice(&octets[..HEAD_MAX]);
+            let mut f = Frame::new(&mut slot, HEAD_MAX, Body::from_slice(&octets[HEAD_MAX..]), Offload::NONE, None);
+            f.truncate(len);
+            let left: Vec<u8> = f.head().iter().copied().chain(f.body().octets()).collect();
+            assert_eq!((f.len(), &left[..]), (len.min(600), &octets[..len.min(600)]), "{len}");
+        }
+    }
+
+    #[test]
     fn a_shared_body_reads_as_a_private_one() {
         let octets: Vec<u8> = (0..700u32).map(|i| (i * 7) as u8).collect();
         let shared: Vec<AtomicU8> = octets.iter().map(|octet| AtomicU8::new(*octet)).collect();
@@ -517,6 +580,9 @@ mod tests {
                 assert_eq!((body.len(), body.is_empty()), (len, len == 0));
                 assert_eq!(body.octets().collect::<Vec<_>>(), expected, "{cuts:?} {skip} {len}");
                 assert!(body.pieces().all(|piece| !piece.is_empty()));
+                let mut copy = vec![0; len];
+                body.copy_to(&mut copy);
+                assert_eq!(copy, expected, "{cuts:?} {skip} {len}");
                 assert_eq!(body.add_to(Sum::ZERO).fold(), Sum::of(expected).fold());
                 for (start, part) in [(0, len), (len / 2, len / 3), (len, 0)] {
                     let (part, expected) = (body.part(start, part), &expected[start..start + part]);
@@ -525,5 +591,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Octets in the head are replaced by more and by fewer; tags that are popped and written later are where they belong.
+    #[test]
+    fn octets_of_another_length() {
+        let mut slot = HeadSlot::EMPTY;
+        let mut frame = frame(&mut slot, &OCTETS);
+        assert!(frame.pop_tag().unwrap());
+        assert!(frame.splice(14, 2, &[9; 40]));
+        assert_eq!((frame.len(), &frame.head()[..14], &frame.head()[54..]), (56, &[&OCTETS[..12], &[8, 6]].concat()[..], &OCTETS[20..]));
+        assert!(frame.splice(14, 40, &[]) && frame.splice(14, 0, &[1, 2]));
+        assert_eq!(frame.head(), [&OCTETS[..12], &OCTETS[16..]].concat());
+        let tags = *frame.tags();
+        frame.set_wire_tags(&tags);
+        assert_eq!(frame.head(), OCTETS);
+        frame.set_wire_tags(&[]);
+        assert!(!frame.splice(14, 5, &[]), "not in the head");
+        assert!(frame.splice(14, 0, &[7; HEADROOM - 8 + 4]), "all of the headroom but room for tags");
+        assert!(!frame.splice(14, 0, &[7]), "no headroom is left");
+        assert_eq!(frame.len(), 18 + HEADROOM - 4);
     }
 }

@@ -24,6 +24,7 @@ pub mod router;
 pub mod rules;
 pub mod snapshot;
 mod sync;
+pub mod synproxy;
 pub mod vlan;
 pub mod worker;
 

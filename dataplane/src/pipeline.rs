@@ -5,6 +5,7 @@
 //!               -> learn                                                        the whole burst, before any forwards
 //!               -> look up -> unicast | flood -> output (checks, VLAN tags)     per frame
 //!                                                  | patch port: admit .. output once more, at the other switch
+//!                                                  | interface of a router: after the flush, see `pipeline/routing.rs`
 //!               -> flush: write tags, finish what the device cannot do -> transmit queue
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! to. Nothing here allocates, reads a clock, logs or blocks. A [`Pipeline`] belongs to one worker.
 
 mod bonding;
+mod routing;
 
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ use crate::offload::{self, Segments};
 use crate::snapshot::{PATCH_HOPS_MAX, PORTS_MAX, Port, PortId, Snapshot, Switch};
 use crate::vlan::Classified;
 use crate::worker::WorkerEvent;
+use routing::{Arrival, Routing};
 
 /// The group bit of an address as a number.
 const GROUP_BIT: u64 = 1 << 40;
@@ -50,6 +53,9 @@ pub struct Pipeline {
     time: Nanos,
     /// Ports whose slots stand for bonds.
     bonds: Vec<PortId>,
+    /// Frames of the burst that switches delivered to routers.
+    arrivals: Vec<Arrival>,
+    routing: Routing,
 }
 
 struct TxSlot {
@@ -134,6 +140,8 @@ impl Pipeline {
             events,
             time: 0,
             bonds: Vec::new(),
+            arrivals: Vec::new(),
+            routing: Routing::none(),
         }
     }
 
@@ -181,6 +189,9 @@ impl Pipeline {
         counters.rx_bytes.add(admit(port, switch, burst.frames_mut(), counters, &mut lanes));
         self.forward(&At { snapshot, from, port, switch, now, hops: 0 }, burst.frames(), &mut lanes);
         self.flush(snapshot, burst.frames_mut());
+        if !self.arrivals.is_empty() {
+            self.route(snapshot, from, burst.frames_mut(), now);
+        }
     }
 
     fn forward(&mut self, at: &At<'_>, frames: &[Frame<'_>], lanes: &mut Lanes) {
@@ -298,6 +309,9 @@ impl Pipeline {
         });
         if let Some(peer) = out.patch_peer {
             return lanes.for_each(|lane| self.cross_patch(at, frames, lane, out, peer));
+        }
+        if let Some(interface) = out.interface {
+            return lanes.for_each(|lane| self.arrivals.push(Arrival { at: to, interface, frame: lane.frame }));
         }
         let Some(slot) = self.tx.get_mut(to.index()).and_then(Option::as_mut) else {
             // The device went away, and control has not yet said so in the port's state.

@@ -3,12 +3,27 @@
 //! A router has interfaces. Each is a port in a VLAN of a switch, with a MAC address of its own and no device
 //! (`Port::interface`): what is switched to it is routed, and what it sends is switched.
 
+use std::sync::Arc;
+
 use wire::MacAddr;
 
+use crate::conntrack::{self, Conntrack};
+use crate::nat::{self, NatState};
+use crate::rules::{AddressTypes, RouterView, RuleSet};
 use crate::snapshot::PortId;
+use crate::synproxy::SynProxy;
+use fib::{AddressType, Fib, RouteKind};
+use neighbour::Neighbours;
+use packet::Packet;
 
 pub mod address;
+pub mod fib;
+pub mod fragment;
+pub mod icmp;
+pub mod neighbour;
 pub mod packet;
+pub mod reassembly;
+pub mod waiting;
 
 pub use address::{Address, Family};
 
@@ -19,6 +34,31 @@ pub struct RouterId(pub u16);
 /// The number of an interface of one router, below [`INTERFACES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InterfaceId(pub u8);
+
+impl RouterId {
+    /// As an index into per-router tables.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl InterfaceId {
+    /// As an index into the interfaces of a router.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One interface of one router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceOf {
+    /// The router.
+    pub router: RouterId,
+    /// The interface.
+    pub interface: InterfaceId,
+}
 
 /// Routers of one daemon at most.
 pub const ROUTERS_MAX: usize = 64;
@@ -66,5 +106,167 @@ impl Interface {
     /// Its primary address of a family.
     pub fn primary(&self, family: Family) -> Option<Address> {
         self.addresses.iter().find(|a| a.family == family).map(|a| a.address)
+    }
+}
+
+/// A router at one point in time.
+pub struct Router {
+    /// Its number.
+    pub id: RouterId,
+    /// Zone of its flows in the table of connections, as [`crate::conntrack::Tuple::zone`].
+    pub zone: u16,
+    /// Whether packets pass through it (Linux `ip_forward`).
+    pub forwarding: bool,
+    /// By [`InterfaceId`]; `None` where the number is free.
+    pub interfaces: Vec<Option<Interface>>,
+    /// Routes of IPv4 and IPv6.
+    pub fib: [Fib; 2],
+    /// Rules of IPv4 (`iptables`) and IPv6 (`ip6tables`); `None` where there are none.
+    pub rules: [Option<Arc<RuleSet>>; 2],
+    /// How connections are tracked.
+    pub conntrack: conntrack::Settings,
+    /// How addresses are translated.
+    pub nat: nat::Settings,
+    /// How fragments are put together.
+    pub reassembly: reassembly::Settings,
+    /// Time to live and hop limit of packets that the router makes itself (Linux `ip_default_ttl`).
+    pub default_ttl: u8,
+    /// How often it sends ICMP errors.
+    pub rate_limit: icmp::RateLimit,
+    /// Answer no echo requests (Linux `icmp_echo_ignore_all`).
+    pub echo_ignore_all: bool,
+    /// What lives on when the router gets other settings.
+    pub state: Arc<RouterState>,
+}
+
+/// What of a router survives a change of its settings.
+pub struct RouterState {
+    /// Its neighbours. Control writes them, workers read.
+    pub neighbours: Neighbours,
+    /// The connections of all routers of the daemon.
+    pub connections: Arc<Conntrack>,
+    /// The translations of all routers of the daemon.
+    pub translations: Arc<NatState>,
+    /// Answers SYNs in place of servers.
+    pub syn_proxy: SynProxy,
+}
+
+impl RouterState {
+    /// The state of a new router.
+    pub fn new(connections: Arc<Conntrack>, translations: Arc<NatState>) -> RouterState {
+        RouterState { neighbours: Neighbours::new(), connections, translations, syn_proxy: SynProxy::default() }
+    }
+}
+
+impl Router {
+    /// A router without interfaces, with every default.
+    pub fn new(id: RouterId, state: Arc<RouterState>) -> Router {
+        Router {
+            id,
+            zone: id.0,
+            forwarding: true,
+            interfaces: Vec::new(),
+            fib: [Family::V4, Family::V6].map(|family| Fib::new(family, Vec::new())),
+            rules: [None, None],
+            conntrack: conntrack::Settings::default(),
+            nat: nat::Settings::default(),
+            reassembly: reassembly::Settings::default(),
+            default_ttl: 64,
+            rate_limit: icmp::RateLimit::default(),
+            echo_ignore_all: false,
+            state,
+        }
+    }
+
+    /// The interface with this number.
+    #[inline]
+    pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
+        self.interfaces.get(id.index()).and_then(Option::as_ref)
+    }
+
+    /// Its interfaces with their numbers.
+    pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceId, &Interface)> {
+        (0u8..).zip(&self.interfaces).filter_map(|(id, interface)| Some((InterfaceId(id), interface.as_ref()?)))
+    }
+
+    /// The routes of a family.
+    #[inline]
+    pub fn fib(&self, family: Family) -> &Fib {
+        &self.fib[family.index()]
+    }
+
+    /// The rules for packets of a family.
+    #[inline]
+    pub fn rules(&self, family: Family) -> Option<&RuleSet> {
+        self.rules[family.index()].as_deref()
+    }
+
+    /// Whether `address` is one of its own.
+    pub fn is_local(&self, family: Family, address: Address) -> bool {
+        self.fib(family).address_type(address, None) == AddressType::Local
+    }
+
+    /// Whether `address` stands for a group of stations.
+    pub fn is_group(&self, family: Family, address: Address) -> bool {
+        matches!(self.fib(family).address_type(address, None), AddressType::Multicast | AddressType::Broadcast)
+    }
+
+    /// The interface and the next hop of what the router itself sends. Link-local destinations and groups are at `scope`.
+    pub fn route_for_own(&self, family: Family, destination: Address, scope: Option<InterfaceId>) -> Option<(InterfaceId, Address)> {
+        let fib = self.fib(family);
+        let route = match scope {
+            Some(scope) if destination.is_multicast(family) => return Some((scope, destination)),
+            Some(scope) => fib.lookup_on(destination, scope),
+            None => fib.lookup(destination),
+        };
+        match route?.kind {
+            RouteKind::Unicast { interface, via } => Some((interface, via.unwrap_or(destination))),
+            _ => None,
+        }
+    }
+
+    /// The address it has for `destination`: of the interface that leads there (`inet_select_addr`, `ipv6_dev_get_saddr`).
+    pub fn source_towards(&self, family: Family, destination: Address, scope: Option<InterfaceId>) -> Option<Address> {
+        let (id, next_hop) = self.route_for_own(family, destination, scope)?;
+        let near = if family == Family::V4 { next_hop } else { destination };
+        let of = |interface: &Interface| fib::source_address(interface, family, near);
+        // An interface without an address borrows that of another.
+        self.interface(id).and_then(of).or_else(|| self.interfaces().find_map(|(_, interface)| of(interface)))
+    }
+}
+
+impl RouterView for Router {
+    fn id(&self) -> RouterId {
+        self.id
+    }
+
+    fn address_types(&self, family: Family, address: Address, interface: Option<InterfaceId>) -> AddressTypes {
+        match self.fib(family).address_type(address, interface) {
+            AddressType::Unspecified => AddressTypes::UNSPEC,
+            AddressType::Local => AddressTypes::LOCAL,
+            AddressType::Broadcast => AddressTypes::BROADCAST,
+            AddressType::Unicast => AddressTypes::UNICAST,
+            AddressType::Multicast => AddressTypes::MULTICAST,
+            AddressType::Blackhole => AddressTypes::BLACKHOLE,
+            AddressType::Unreachable => AddressTypes::UNREACHABLE,
+            AddressType::Prohibit => AddressTypes::PROHIBIT,
+        }
+    }
+
+    fn source_address(&self, family: Family, interface: InterfaceId, destination: Address) -> Option<Address> {
+        let near = match self.route_for_own(family, destination, Some(interface)) {
+            Some((out, next_hop)) if family == Family::V4 && out == interface => next_hop,
+            _ => destination,
+        };
+        fib::source_address(self.interface(interface)?, family, near)
+    }
+
+    fn reverse_path(&self, packet: &Packet, in_interface: Option<InterfaceId>, loose: bool, accept_local: bool) -> bool {
+        let Some(interface) = in_interface else { return true };
+        match self.fib(packet.family).lookup_on(packet.source, interface).map(|route| route.kind) {
+            Some(RouteKind::Unicast { interface: best, .. }) => loose || best == interface,
+            Some(RouteKind::Local { .. }) => accept_local,
+            _ => false,
+        }
     }
 }

@@ -12,6 +12,7 @@ use wire::{Tpid, VlanId, VlanSet};
 use crate::bond::{Bond, Member};
 use crate::counters::PortCounters;
 use crate::fdb::Fdb;
+use crate::router::{InterfaceOf, Router, RouterId};
 
 /// Ports of one daemon at most: the width of the per-port tables, not a limit of the design.
 pub const PORTS_MAX: usize = 4096;
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub switches: Vec<Option<Switch>>,
     /// By [`PortId`]; `None` where the number is free.
     pub ports: Vec<Option<Port>>,
+    /// By [`RouterId`]; `None` where the number is free.
+    pub routers: Vec<Option<Arc<Router>>>,
 }
 
 impl Snapshot {
@@ -64,6 +67,12 @@ impl Snapshot {
     #[inline]
     pub fn switch(&self, id: SwitchId) -> Option<&Switch> {
         self.switches.get(id.index()).and_then(Option::as_ref)
+    }
+
+    /// The router with this number.
+    #[inline]
+    pub fn router(&self, id: RouterId) -> Option<&Router> {
+        self.routers.get(id.index()).and_then(Option::as_deref)
     }
 }
 
@@ -113,6 +122,9 @@ pub struct Port {
     /// The bond, if this port is one of a bond's members. Then it is not among the ports of a switch; of its own settings
     /// only state and counters count.
     pub member_of: Option<Member>,
+    /// The interface of a router for which the port stands. Such a port has no device: what leaves the switch by it is
+    /// routed, and what the router sends comes in by it.
+    pub interface: Option<InterfaceOf>,
     /// What changes without configuration.
     pub state: Arc<PortState>,
     /// One set of counters per worker, by worker number.
@@ -138,6 +150,7 @@ impl Port {
             patch_peer: None,
             bond: None,
             member_of: None,
+            interface: None,
             state: Arc::new(PortState::new(true, true)),
             counters: (0..workers).map(|_| PortCounters::default()).collect(),
         }

@@ -23,7 +23,12 @@ use crate::events::EventQueue;
 use crate::fdb::Learned;
 use crate::pipeline::Pipeline;
 use crate::punt::{InjectError, InjectQueue, Injected, Punted};
+use crate::router::neighbour::NextHop;
+use crate::rules::LogRecord;
 use crate::snapshot::{PortId, Snapshot, SwitchId};
+
+/// How often a worker that does not sleep looks after packets that wait for neighbours, in nanoseconds.
+const WAITING_INTERVAL: Nanos = 200_000;
 
 /// How a worker waits for frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +93,8 @@ pub enum WorkerEvent {
     },
     /// A receive queue said its device is gone.
     DeviceGone(PortId),
+    /// A frame waits for the MAC address of a neighbour.
+    NeighbourNeeded(NextHop),
 }
 
 /// What a worker did.
@@ -160,6 +167,11 @@ impl WorkerHandle {
         self.shared.events.pop()
     }
 
+    /// Takes the oldest packet that a rule logged.
+    pub fn next_logged(&self) -> Option<LogRecord> {
+        self.shared.events.logged.pop()
+    }
+
     /// Events that did not fit the queue.
     pub fn lost_events(&self) -> u64 {
         self.shared.events.lost()
@@ -170,8 +182,14 @@ impl WorkerHandle {
         self.shared.events.punted.pop()
     }
 
+    /// Takes the oldest frame that routers punted: ARP and neighbour discovery, with the port of the interface it came to.
+    pub fn next_punted_by_router(&self) -> Option<Punted> {
+        self.shared.events.punted_by_routers.pop()
+    }
+
     /// Lets the worker transmit a frame out of the device of `port`, as it is: with its VLAN tags in the octets, whatever
-    /// the settings and the state of the port. Frames injected at one worker leave in their order.
+    /// the settings and the state of the port; if the port stands for the interface of a router, the frame enters its switch
+    /// there. Frames injected at one worker leave in their order.
     ///
     /// # Errors
     ///
@@ -228,6 +246,10 @@ pub struct Worker {
     polling: Polling,
     /// Frames of control that are being transmitted; empty between turns.
     injected: Vec<Injected>,
+    /// When it last looked after packets that wait.
+    looked: Nanos,
+    /// It slept since.
+    woke: bool,
 }
 
 impl Worker {
@@ -264,6 +286,8 @@ impl Worker {
             snapshot: Arc::default(),
             polling: Polling::Adaptive { spin: Duration::ZERO },
             injected: Vec::with_capacity(BURST_MAX),
+            looked: 0,
+            woke: false,
         };
         (worker, WorkerHandle { shared, updates: update_sender, retired: retired_receiver, waker })
     }
@@ -308,12 +332,16 @@ impl Worker {
             self.look_for_ready(None);
             woke = self.clock.now();
             last_work = woke;
+            self.woke = true;
         }
     }
 
     /// One burst from each ready queue and one of what control injects; returns the number of frames.
     pub fn turn(&mut self) -> usize {
         let mut frames = if self.shared.inject.is_empty() { 0 } else { self.transmit_injected() };
+        if self.pipeline.has_waiting() {
+            self.look_at_waiting();
+        }
         for i in 0..self.rx.len() {
             let entry = &mut self.rx[i];
             if (!entry.ready && !entry.cheap) || entry.gone {
@@ -339,6 +367,18 @@ impl Worker {
             }
         }
         frames
+    }
+
+    /// Sends what waited for a neighbour that has become known. Busy workers look now and then, those that woke at once: control
+    /// wakes them when it knows a neighbour.
+    #[cold]
+    fn look_at_waiting(&mut self) {
+        let now = self.clock.now();
+        if now.saturating_sub(self.looked) >= WAITING_INTERVAL || self.woke {
+            (self.looked, self.woke) = (now, false);
+            self.pipeline.set_time(now);
+            self.pipeline.send_waiting(&self.snapshot, tick(now));
+        }
     }
 
     #[cold]

@@ -10,7 +10,7 @@ use dataplane::fdb::EntryKind;
 use dataplane::frame::Frame;
 use dataplane::memory::{MemoryDevice, MemoryFrame};
 use dataplane::snapshot::PortId;
-use lab::{Lab, access, frame, mac, tagged, trunk, tunnel};
+use lab::{Lab, ROUTER_REASONS, access, frame, mac, tagged, trunk, tunnel};
 use std::os::fd::BorrowedFd;
 use wire::{MacAddr, Offload, VlanId, virtio_net};
 
@@ -182,12 +182,13 @@ fn provoke(reason: DropReason, lab: &mut Lab) {
             lab.pipeline.attach(PortId(1), Box::new(Refusing(reason)));
             lab.send(0, &to_known);
         }
+        other => panic!("no case for {other}"),
     }
 }
 
 #[test]
 fn every_reason_can_be_provoked_and_is_counted_where_it_belongs() {
-    for reason in DropReason::ALL {
+    for reason in DropReason::ALL.iter().filter(|reason| !ROUTER_REASONS.contains(reason)) {
         let mut lab = Lab::new(3);
         provoke(*reason, &mut lab);
         let drops = lab.all_drops();

@@ -9,6 +9,9 @@ mod args;
 #[path = "../src/bin/vswitchctl/bond_args.rs"]
 mod bond_args;
 #[allow(dead_code, reason = "only the command definition of the program is used here")]
+#[path = "../src/bin/vswitchctl/iptables_args.rs"]
+mod iptables_args;
+#[allow(dead_code, reason = "only the command definition of the program is used here")]
 #[path = "../src/bin/vswitchctl/settings.rs"]
 mod settings;
 #[allow(dead_code, reason = "only the command definition of the program is used here")]

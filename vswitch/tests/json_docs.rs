@@ -48,7 +48,7 @@ fn every_list_is_documented_field_by_field() {
     assert_eq!(fields(&switch), documented("show switches"));
     let port = PortInfo {
         name: text(),
-        switch: text(),
+        switch: Some(text()),
         kind: PortKind::Tap,
         link: Link::Lost,
         problem: Some(text()),
@@ -74,7 +74,7 @@ fn every_list_is_documented_field_by_field() {
     assert_eq!(fields(&entry), documented("show fdb"));
     let vlan = VlanInfo { switch: text(), vlan: 0, untagged: vec![], tagged: vec![] };
     assert_eq!(fields(&vlan), documented("show vlans"));
-    let drop = DropInfo { port: text(), switch: text(), reason: text(), side: text(), count: 0, description: text() };
+    let drop = DropInfo { port: text(), switch: Some(text()), reason: text(), side: text(), count: 0, description: text() };
     assert_eq!(fields(&drop), documented("show drops"));
     let worker = WorkerInfo { worker: 0, core: None, ports: vec![], turns: 0, bursts: 0, frames: 0, sleeps: 0, awake_ms: 0 };
     assert_eq!(fields(&worker), documented("show workers"));
@@ -151,7 +151,7 @@ fn bonds_are_documented_field_by_field() {
     assert_eq!(fields(&ad), documented("show bonds, LACP"));
     let bond = BondInfo {
         name: text(),
-        switch: text(),
+        switch: Some(text()),
         link: Link::Up,
         mac: None,
         options: BondOptions::new(&BondConfig::default(), None),

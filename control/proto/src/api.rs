@@ -64,8 +64,9 @@ pub enum Link {
 pub struct PortInfo {
     /// Name.
     pub name: String,
-    /// Its switch.
-    pub switch: String,
+    /// Its switch; none for a port that belongs to interfaces of a router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<String>,
     /// What stands behind it.
     pub kind: PortKind,
     /// State of its link.
@@ -161,7 +162,8 @@ pub struct DropInfo {
     /// Port where they are counted.
     pub port: String,
     /// Switch of the port.
-    pub switch: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<String>,
     /// Name of the reason.
     pub reason: String,
     /// `ingress` or `egress`.
@@ -212,6 +214,8 @@ pub struct StatusInfo {
     pub workers: u16,
     /// Number of switches.
     pub switches: u32,
+    /// Number of routers.
+    pub routers: u32,
     /// Number of ports.
     pub ports: u32,
     /// Ports whose link is not up.
@@ -609,7 +613,16 @@ pub const METHODS: &[(&str, bool, &str)] = &[
     ("ListFdb", false, "Entries of address tables; takes Filter, streams with `more`"),
     ("ListVlans", false, "VLANs in use; takes Filter"),
     ("ListDrops", false, "Dropped frames by port and reason; takes Filter"),
+    ("ListRouters", false, "Routers; takes RouterFilter"),
+    ("ListInterfaces", false, "Interfaces of routers with counters; takes RouterFilter"),
+    ("ListRoutes", false, "Routes in force; takes RouterFilter"),
+    ("ListNeighbors", false, "Neighbors of routers and their states; takes RouterFilter"),
+    ("ListForwards", false, "Forwarded ports with counters; takes RouterFilter"),
     ("ListWorkers", false, "Worker threads"),
+    ("GetConntrack", false, "The table of tracked connections at a glance"),
+    ("ListFlows", false, "Tracked connections; takes a filter, streams with `more`"),
+    ("ListExpectations", false, "Connections that others announced"),
+    ("MonitorFlows", false, "Events of tracked connections as they happen; needs `more`"),
     ("Export", false, "The running configuration as TOML"),
     ("Monitor", false, "Events as they happen; needs `more`"),
     ("AddSwitch", true, "Adds a switch"),
@@ -622,10 +635,27 @@ pub const METHODS: &[(&str, bool, &str)] = &[
     ("AddMember", true, "Adds a member to a bond"),
     ("DelMember", true, "Removes a member from a bond"),
     ("SetActive", true, "Makes a member the active one"),
+    ("AddRouter", true, "Adds a router"),
+    ("SetRouter", true, "Changes settings of a router"),
+    ("DelRouter", true, "Removes a router"),
+    ("AddInterface", true, "Adds an interface to a router"),
+    ("SetInterface", true, "Changes settings of an interface"),
+    ("DelInterface", true, "Removes an interface from a router"),
+    ("AddRoute", true, "Adds a route"),
+    ("DelRoute", true, "Removes routes to a network"),
+    ("AddNeighbor", true, "Adds a neighbor with a fixed MAC address"),
+    ("DelNeighbor", true, "Removes a neighbor with a fixed MAC address"),
+    ("AddForward", true, "Forwards a port"),
+    ("DelForward", true, "No longer forwards a port"),
     ("AddFdb", true, "Adds a static entry"),
     ("DelFdb", true, "Removes an entry"),
     ("FlushFdb", true, "Forgets learned entries"),
+    ("DelFlows", true, "Deletes tracked connections; takes a filter, needs `more`"),
     ("Apply", true, "Replaces the whole configuration"),
+    ("Iptables", true, "Runs iptables or ip6tables on the rules of a router"),
+    ("IptablesRestore", true, "Runs iptables-restore or ip6tables-restore"),
+    ("IptablesSave", false, "Runs iptables-save or ip6tables-save"),
+    ("Ipset", true, "Runs ipset on the sets of a router"),
     ("SimSend", true, "Gives a frame to a sim port"),
     ("SimReceive", true, "Takes the frames a sim port transmitted"),
     ("SimCarrier", true, "Sets the carrier of a sim port"),

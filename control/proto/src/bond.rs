@@ -251,7 +251,8 @@ impl MemberConfig {
             queues: self.queues,
             ring_size: self.ring_size,
             tx_queue: self.tx_queue,
-            ..PortConfig::new(bond.switch.clone())
+            switch: bond.switch.clone(),
+            ..PortConfig::routed()
         }
     }
 }

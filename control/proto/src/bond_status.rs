@@ -182,8 +182,9 @@ impl BondOptions {
 pub struct BondInfo {
     /// Name.
     pub name: String,
-    /// Its switch.
-    pub switch: String,
+    /// Its switch; none for a bond that belongs to interfaces of a router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<String>,
     /// State of its link.
     pub link: Link,
     /// Its MAC address; none before the first member.

@@ -1,6 +1,6 @@
 //! The configuration: the same types in TOML files, in requests and in the stored state.
 //!
-//! Every key but `switch` of a port has a default; [`Default`] is the one list of them. Validation beyond types (names,
+//! Keys have defaults; [`Default`] is the one list of them. Validation beyond types (names,
 //! references, combinations) is the `control` package's.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use wire::MacAddr;
 
 use crate::bond::{BondConfig, MemberConfig};
+use crate::router::RouterConfig;
 
 /// The whole configuration of a daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,13 +31,16 @@ pub struct Config {
     /// Static entries of address tables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fdb: Vec<FdbConfig>,
+    /// Routers by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub router: BTreeMap<String, RouterConfig>,
 }
 
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Settings of the daemon itself. `workers` and `cores` take effect at the next start.
+/// Settings of the daemon itself. `workers`, `cores` and `conntrack_max` take effect at the next start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DaemonConfig {
@@ -51,11 +55,21 @@ pub struct DaemonConfig {
     /// Group whose members may change the configuration, beside root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control_group: Option<String>,
+    /// Flows that are tracked at most, of all routers together (Linux `nf_conntrack_max`).
+    #[serde(skip_serializing_if = "defaults::is_conntrack_max")]
+    pub conntrack_max: u32,
 }
 
 impl Default for DaemonConfig {
     fn default() -> DaemonConfig {
-        DaemonConfig { workers: 0, cores: Vec::new(), poll: PollMode::Adaptive, spin: Span(Duration::from_micros(50)), control_group: None }
+        DaemonConfig {
+            workers: 0,
+            cores: Vec::new(),
+            poll: PollMode::Adaptive,
+            spin: Span(Duration::from_micros(50)),
+            control_group: None,
+            conntrack_max: defaults::CONNTRACK_MAX,
+        }
     }
 }
 
@@ -94,8 +108,9 @@ impl Default for SwitchConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PortConfig {
-    /// The switch it belongs to.
-    pub switch: String,
+    /// The switch it belongs to. A port without one is for interfaces of a router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<String>,
     /// What stands behind it.
     #[serde(default)]
     pub kind: PortKind,
@@ -194,6 +209,10 @@ pub struct PortConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     pub isolated: bool,
 
+    /// Flows that frames from here may have begun at most, of those that are tracked; half of the table when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conntrack_limit: Option<u32>,
+
     /// `bond`: its options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bond: Option<BondConfig>,
@@ -203,10 +222,15 @@ pub struct PortConfig {
 }
 
 impl PortConfig {
+    /// A TAP port of no switch with every default.
+    pub fn routed() -> PortConfig {
+        PortConfig { switch: None, ..PortConfig::new("") }
+    }
+
     /// A TAP port of `switch` with every default.
     pub fn new(switch: impl Into<String>) -> PortConfig {
         PortConfig {
-            switch: switch.into(),
+            switch: Some(switch.into()),
             kind: PortKind::Tap,
             interface: None,
             socket_path: None,
@@ -238,6 +262,7 @@ impl PortConfig {
             bcast_flood: true,
             hairpin: false,
             isolated: false,
+            conntrack_limit: None,
             bond: None,
             member: BTreeMap::new(),
         }
@@ -247,6 +272,12 @@ impl PortConfig {
 pub(crate) mod defaults {
     use super::Size;
 
+    /// That of Linux on a machine with more than 4 GiB of memory.
+    pub(crate) const CONNTRACK_MAX: u32 = 262_144;
+
+    pub(crate) fn is_conntrack_max(value: &u32) -> bool {
+        *value == CONNTRACK_MAX
+    }
     pub(crate) fn mtu() -> u32 {
         1500
     }
@@ -450,6 +481,8 @@ macro_rules! as_text {
     };
 }
 
+pub(crate) use as_text;
+
 as_text!(Span, "300s");
 as_text!(Size, "64KiB");
 
@@ -486,5 +519,6 @@ mod tests {
     fn serde_defaults_equal_new() {
         let port: PortConfig = serde_json::from_str(r#"{"switch":"lan"}"#).unwrap();
         assert_eq!(port, PortConfig::new("lan"));
+        assert_eq!(serde_json::from_str::<PortConfig>("{}").unwrap(), PortConfig::routed());
     }
 }

@@ -16,9 +16,9 @@ const ETHER_TYPE_LOOPBACK: u16 = 0x9000;
 const RARP_REQUEST: ArpOperation = ArpOperation(3);
 /// Octets of the shortest frame, without checksum and tag.
 const FRAME_MIN: usize = 60;
-const HOP_LIMIT_ND: u8 = 255;
+pub(crate) const HOP_LIMIT_ND: u8 = 255;
 
-fn frame(destination: MacAddr, source: MacAddr, tag: Option<Tag>, ether_type: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(destination: MacAddr, source: MacAddr, tag: Option<Tag>, ether_type: u16, payload: &[u8]) -> Vec<u8> {
     let mut octets = Vec::with_capacity(HEADER_LEN + Tag::LEN + payload.len().max(FRAME_MIN - HEADER_LEN));
     octets.extend_from_slice(&destination.0);
     octets.extend_from_slice(&source.0);
@@ -50,7 +50,7 @@ pub(super) fn rarp(mac: MacAddr, tag: Option<Tag>) -> Vec<u8> {
 }
 
 /// An ARP request from `ip` at `mac` for `target`. A gratuitous one when both are the same.
-pub(super) fn arp_request(mac: MacAddr, ip: Ipv4Addr, target: Ipv4Addr, tag: Option<Tag>) -> Vec<u8> {
+pub(crate) fn arp_request(mac: MacAddr, ip: Ipv4Addr, target: Ipv4Addr, tag: Option<Tag>) -> Vec<u8> {
     let packet = ArpEthIpv4Packet {
         operation: ArpOperation::REQUEST,
         sender_mac: mac.0,
@@ -62,7 +62,7 @@ pub(super) fn arp_request(mac: MacAddr, ip: Ipv4Addr, target: Ipv4Addr, tag: Opt
 }
 
 /// An ARP reply that tells `to` (at `to_mac`) that `ip` is at `mac`.
-pub(super) fn arp_reply(mac: MacAddr, ip: Ipv4Addr, to_mac: MacAddr, to: Ipv4Addr, tag: Option<Tag>) -> Vec<u8> {
+pub(crate) fn arp_reply(mac: MacAddr, ip: Ipv4Addr, to_mac: MacAddr, to: Ipv4Addr, tag: Option<Tag>) -> Vec<u8> {
     let packet = ArpEthIpv4Packet {
         operation: ArpOperation::REPLY,
         sender_mac: mac.0,
@@ -73,7 +73,15 @@ pub(super) fn arp_reply(mac: MacAddr, ip: Ipv4Addr, to_mac: MacAddr, to: Ipv4Add
     frame(to_mac, mac, tag, ETHER_TYPE_ARP, &packet.to_bytes())
 }
 
-fn icmpv6(destination: MacAddr, mac: MacAddr, from: Ipv6Addr, to: Ipv6Addr, message: Icmpv6Type, body: &[u8], tag: Option<Tag>) -> Vec<u8> {
+pub(crate) fn icmpv6(
+    destination: MacAddr,
+    mac: MacAddr,
+    from: Ipv6Addr,
+    to: Ipv6Addr,
+    message: Icmpv6Type,
+    body: &[u8],
+    tag: Option<Tag>,
+) -> Vec<u8> {
     let (from, to) = (from.octets(), to.octets());
     // The length is below 2^32, the one error there is.
     let header = Icmpv6Header::with_checksum(message, from, to, body).unwrap_or_else(|_| Icmpv6Header::new(message));
@@ -91,7 +99,7 @@ fn icmpv6(destination: MacAddr, mac: MacAddr, from: Ipv6Addr, to: Ipv6Addr, mess
 }
 
 /// A link-layer address option (RFC 4861 clause 4.6.1) behind a target address.
-fn target_and_option(target: Ipv6Addr, option: Option<(u8, MacAddr)>) -> Vec<u8> {
+pub(crate) fn target_and_option(target: Ipv6Addr, option: Option<(u8, MacAddr)>) -> Vec<u8> {
     let mut body = target.octets().to_vec();
     if let Some((kind, mac)) = option {
         body.extend_from_slice(&[kind, 1]);
@@ -110,7 +118,7 @@ pub(super) fn neighbour_advertisement(mac: MacAddr, ip: Ipv6Addr, tag: Option<Ta
 
 /// A neighbour solicitation from `ip` at `mac` for `target`. From the unspecified address it asks as duplicate address
 /// detection does and carries no address of its own (RFC 4861 clause 4.3).
-pub(super) fn neighbour_solicitation(mac: MacAddr, ip: Ipv6Addr, target: Ipv6Addr, tag: Option<Tag>) -> Vec<u8> {
+pub(crate) fn neighbour_solicitation(mac: MacAddr, ip: Ipv6Addr, target: Ipv6Addr, tag: Option<Tag>) -> Vec<u8> {
     let [.., a, b, c] = target.octets();
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
     let body = target_and_option(target, (!ip.is_unspecified()).then_some((1, mac)));
@@ -141,13 +149,13 @@ pub(super) fn igmp_report(mac: MacAddr, ip: Ipv4Addr, group: Ipv4Addr, version3:
 }
 
 /// The payload of an untagged frame with this EtherType.
-pub(super) fn payload(octets: &[u8], ether_type: u16) -> Option<&[u8]> {
+pub(crate) fn payload(octets: &[u8], ether_type: u16) -> Option<&[u8]> {
     let header = octets.get(..HEADER_LEN)?;
     (wire::ethernet::ether_type(header) == ether_type).then(|| &octets[HEADER_LEN..])
 }
 
 /// An ARP packet for IPv4 over Ethernet.
-pub(super) fn arp(octets: &[u8]) -> Option<ArpEthIpv4Packet> {
+pub(crate) fn arp(octets: &[u8]) -> Option<ArpEthIpv4Packet> {
     ArpPacketSlice::from_slice(payload(octets, ETHER_TYPE_ARP)?).ok()?.to_packet().try_eth_ipv4().ok()
 }
 

@@ -3,6 +3,8 @@
 //! Each returns the edited copy or says why not; checking the result as a whole and carrying it out is the
 //! transaction's.
 
+pub mod router;
+
 use proto::api::{AddFdb, AddMember, AddPort, AddSwitch, DelFdb, DelMember, DelPort, DelSwitch};
 use proto::bond::BondConfig;
 use proto::config::{Config, FdbConfig, PortConfig, PortKind, SwitchConfig};
@@ -14,6 +16,16 @@ use super::{bond, read};
 
 /// Why an edit is refused, for people.
 pub type Refusal = String;
+
+/// The switch of a port in words.
+pub fn switch_of(port: &PortConfig) -> String {
+    port.switch.as_ref().map_or_else(|| "no switch".to_owned(), |switch| format!("switch {switch:?}"))
+}
+
+/// Kind and switch of a port in words.
+fn what(port: &PortConfig) -> String {
+    format!("{} port of {}", kind_name(port.kind), switch_of(port))
+}
 
 /// Adds a switch, and its host port when asked.
 ///
@@ -32,10 +44,8 @@ pub fn add_switch(config: &Config, request: &AddSwitch) -> Result<Config, Refusa
     }
     if request.host_port {
         match new.port.get(name) {
-            Some(port) if port.kind == PortKind::Host && port.switch == *name && request.may_exist => {}
-            Some(port) => {
-                return Err(format!("port {name:?} exists already, as {} port of switch {:?}", kind_name(port.kind), port.switch));
-            }
+            Some(port) if port.kind == PortKind::Host && port.switch.as_ref() == Some(name) && request.may_exist => {}
+            Some(port) => return Err(format!("port {name:?} exists already, as {}", what(port))),
             None => {
                 new.port.insert(name.clone(), PortConfig { kind: PortKind::Host, ..PortConfig::new(name) });
             }
@@ -54,7 +64,7 @@ pub fn del_switch(config: &Config, request: &DelSwitch) -> Result<Config, Refusa
     if new.switch.remove(&request.name).is_none() && !request.if_exists {
         return Err(format!("no switch {:?} (--if-exists accepts that)", request.name));
     }
-    new.port.retain(|_, port| port.switch != request.name);
+    new.port.retain(|_, port| port.switch.as_ref() != Some(&request.name));
     new.fdb.retain(|entry| entry.switch != request.name);
     Ok(new)
 }
@@ -68,7 +78,7 @@ pub fn add_port(config: &Config, request: &AddPort) -> Result<Config, Refusal> {
     let mut new = config.clone();
     let name = &request.name;
     if let Some(port) = config.port.get(name) {
-        let is = format!("port {name:?} exists already, as {} port of switch {:?}", kind_name(port.kind), port.switch);
+        let is = format!("port {name:?} exists already, as {}", what(port));
         return match (request.may_exist, port.kind == request.config.kind && port.switch == request.config.switch) {
             (true, true) => Ok(new),
             (true, false) => Err(is),
@@ -90,8 +100,8 @@ pub fn del_port(config: &Config, request: &DelPort) -> Result<Config, Refusal> {
     match (config.port.get(name), &request.switch) {
         (None, _) if request.if_exists => return Ok(new),
         (None, _) => return Err(format!("no port {name:?} (--if-exists accepts that)")),
-        (Some(port), Some(switch)) if port.switch != *switch => {
-            return Err(format!("port {name:?} belongs to switch {:?}, not to {switch:?}", port.switch));
+        (Some(port), Some(switch)) if port.switch.as_ref() != Some(switch) => {
+            return Err(format!("port {name:?} belongs to {}, not to {switch:?}", switch_of(port)));
         }
         _ => {}
     }
@@ -154,8 +164,7 @@ pub fn set_port(config: &Config, name: &str, set: &Map<String, Value>) -> Result
         }
     }
     let mut new = config.clone();
-    let required = [("switch", Value::from("x"))];
-    new.port.insert(name.to_owned(), merged(Subject::Port(name.to_owned()), table, set, &read::keys().port, &required)?);
+    new.port.insert(name.to_owned(), merged(Subject::Port(name.to_owned()), table, set, &read::keys().port, &[])?);
     Ok(new)
 }
 
@@ -302,7 +311,6 @@ mod tests {
     #[test]
     fn wrong_keys_and_values_are_refused() {
         assert_eq!(set(json!({"mut": 1})).unwrap_err(), "port \"a\": unknown key `mut` (did you mean `mtu`?)");
-        assert_eq!(set(json!({"switch": null})).unwrap_err(), "port \"a\": `switch` is missing");
         assert!(set(json!({"mut": null})).is_err());
         assert!(set(json!({"mac": "x"})).unwrap_err().contains("not a MAC address"));
     }

@@ -23,9 +23,10 @@ fn edges(config: &Config) -> BTreeMap<&str, Vec<Edge<'_>>> {
         let Some(peer_name) = port.peer.as_deref().filter(|_| port.kind == PortKind::Patch) else { continue };
         let Some((peer_name, peer)) = config.port.get_key_value(peer_name) else { continue };
         let mutual = peer.kind == PortKind::Patch && peer.peer.as_deref() == Some(name);
-        if mutual && peer.switch != port.switch && config.switch.contains_key(&port.switch) && config.switch.contains_key(&peer.switch) {
+        let (Some(here), Some(there)) = (&port.switch, &peer.switch) else { continue };
+        if mutual && here != there && config.switch.contains_key(here) && config.switch.contains_key(there) {
             let link = if name < peer_name { (name.as_str(), peer_name.as_str()) } else { (peer_name.as_str(), name.as_str()) };
-            graph.entry(&port.switch).or_default().push(Edge { to: &peer.switch, link, port: name });
+            graph.entry(here).or_default().push(Edge { to: there, link, port: name });
         }
     }
     graph

@@ -19,6 +19,24 @@ pub enum Subject {
     Member(String, String),
     /// The `[[fdb]]` entry with this number, from 0.
     Fdb(usize),
+    /// `[router.NAME]`.
+    Router(String),
+    /// `[router.NAME.interface.NAME]`.
+    Interface(String, String),
+    /// The `[[router.NAME.route]]` entry with this number, from 0.
+    Route(String, usize),
+    /// The `[[router.NAME.neighbor]]` entry with this number, from 0.
+    Neighbor(String, usize),
+    /// The `[[router.NAME.forward]]` entry with this number, from 0.
+    Forward(String, usize),
+    /// `[router.NAME.conntrack]`.
+    Conntrack(String),
+    /// `[router.NAME.nat]`.
+    Nat(String),
+    /// `[router.NAME.iptables.TABLE.CHAIN]`, or `ip6tables`. Its rules have the keys `rules 1`, `rules 2` and so on.
+    Chain(String, &'static str, String, String),
+    /// `[router.NAME.ipset.NAME]`. Its entries have the keys `entries 1`, `entries 2` and so on.
+    Set(String, String),
 }
 
 impl fmt::Display for Subject {
@@ -31,6 +49,15 @@ impl fmt::Display for Subject {
             Subject::Bond(port) => write!(f, "port {port:?}: bond"),
             Subject::Member(port, member) => write!(f, "port {port:?}: member {member:?}"),
             Subject::Fdb(index) => write!(f, "fdb entry {}", index + 1),
+            Subject::Router(name) => write!(f, "router {name:?}"),
+            Subject::Interface(router, name) => write!(f, "router {router:?}: interface {name:?}"),
+            Subject::Route(router, index) => write!(f, "router {router:?}: route {}", index + 1),
+            Subject::Neighbor(router, index) => write!(f, "router {router:?}: neighbor {}", index + 1),
+            Subject::Forward(router, index) => write!(f, "router {router:?}: forward {}", index + 1),
+            Subject::Conntrack(router) => write!(f, "router {router:?}: conntrack"),
+            Subject::Nat(router) => write!(f, "router {router:?}: nat"),
+            Subject::Chain(router, family, table, chain) => write!(f, "router {router:?}: {family} table {table}, chain {chain}"),
+            Subject::Set(router, set) => write!(f, "router {router:?}: ipset {set:?}"),
         }
     }
 }
@@ -81,13 +108,17 @@ impl Problem {
 
     /// Subject and message in one line.
     pub fn headline(&self) -> String {
-        format!("{}: {}", self.subject, self.message)
+        match (&self.subject, self.key.as_ref().and_then(|key| key.split_once(' '))) {
+            (Subject::Chain(..), Some((_, number))) => format!("{}, rule {number}: {}", self.subject, self.message),
+            (Subject::Set(..), Some((_, number))) => format!("{}, entry {number}: {}", self.subject, self.message),
+            _ => format!("{}: {}", self.subject, self.message),
+        }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.subject, self.message)?;
+        f.write_str(&self.headline())?;
         match &self.help {
             Some(help) => write!(f, " ({help})"),
             None => Ok(()),

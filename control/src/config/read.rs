@@ -5,10 +5,12 @@ use std::sync::OnceLock;
 
 use proto::bond::{BondConfig, MemberConfig};
 use proto::config::{Config, DaemonConfig, FdbConfig, PortConfig, SwitchConfig};
+use proto::router::{ConntrackConfig, ForwardConfig, InterfaceConfig, NatConfig, NeighborConfig, RouteConfig, RouterConfig};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::problem::{Problem, Subject};
+use super::sysctl;
 
 /// The keys of a table of the configuration.
 pub struct Keys {
@@ -26,6 +28,20 @@ pub struct Keys {
     pub member: Vec<String>,
     /// Of `[[fdb]]`.
     pub fdb: Vec<String>,
+    /// Of `[router.NAME]`.
+    pub router: Vec<String>,
+    /// Of `[router.NAME.interface.NAME]`.
+    pub interface: Vec<String>,
+    /// Of `[[router.NAME.route]]`.
+    pub route: Vec<String>,
+    /// Of `[[router.NAME.neighbor]]`.
+    pub neighbor: Vec<String>,
+    /// Of `[[router.NAME.forward]]`.
+    pub forward: Vec<String>,
+    /// Of `[router.NAME.conntrack]`.
+    pub conntrack: Vec<String>,
+    /// Of `[router.NAME.nat]`.
+    pub nat: Vec<String>,
 }
 
 /// The keys of every table, taken from the types themselves.
@@ -44,6 +60,13 @@ pub fn keys() -> &'static Keys {
         bond: of::<BondConfig>(),
         member: of::<MemberConfig>(),
         fdb: of::<FdbConfig>(),
+        router: of::<RouterConfig>(),
+        interface: of::<InterfaceConfig>(),
+        route: of::<RouteConfig>(),
+        neighbor: of::<NeighborConfig>(),
+        forward: of::<ForwardConfig>(),
+        conntrack: of::<ConntrackConfig>(),
+        nat: of::<NatConfig>(),
     })
 }
 
@@ -61,28 +84,20 @@ pub fn config(tree: &Map<String, Value>) -> (Config, Vec<Problem>) {
                 config.switch = named(tables, Subject::Switch, &keys.switch, &mut problems);
             }
             ("port", Value::Object(tables)) => {
-                for (name, value) in tables {
-                    match value {
-                        Value::Object(map) => config.port.extend(port(name, map, &mut problems).map(|port| (name.clone(), port))),
-                        other => {
-                            let message = format!("expected a table, found {}", kind(other));
-                            problems.push(Problem::new(Subject::Port(name.clone()), message));
-                        }
-                    }
+                for (name, map) in inner_tables(tables, Subject::Port, &mut problems) {
+                    config.port.extend(port(name, map, &mut problems).map(|port| (name.clone(), port)));
+                }
+            }
+            ("router", Value::Object(tables)) => {
+                for (name, map) in inner_tables(tables, Subject::Router, &mut problems) {
+                    config.router.extend(router(name, map, &mut problems).map(|router| (name.clone(), router)));
                 }
             }
             ("fdb", Value::Array(entries)) => {
                 let required = [("switch", Value::from("x")), ("mac", Value::from("02:00:00:00:00:00")), ("port", Value::from("x"))];
-                for (index, entry) in entries.iter().enumerate() {
-                    let subject = Subject::Fdb(index);
-                    let Value::Object(map) = entry else {
-                        problems.push(Problem::new(subject, format!("expected a table, found {}", kind(entry))));
-                        continue;
-                    };
-                    config.fdb.extend(table::<FdbConfig>(subject, map, &keys.fdb, &required, &mut problems));
-                }
+                config.fdb = numbered(entries, Subject::Fdb, &keys.fdb, &required, &mut problems);
             }
-            ("daemon" | "switch" | "port", other) => {
+            ("daemon" | "switch" | "port" | "router", other) => {
                 let message = format!("`{key}` must be a table, found {}", kind(other));
                 problems.push(Problem::new(Subject::Whole, message).at(key));
             }
@@ -109,8 +124,7 @@ pub fn port(name: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) -
         _ => None,
     };
     let (bond, member) = (below("bond"), below("member"));
-    let required = [("switch", Value::from("x"))];
-    let port: Option<PortConfig> = table(subject, &map, &keys.port, &required, problems);
+    let port: Option<PortConfig> = table(subject, &map, &keys.port, &[], problems);
     let bond = bond.map(|bond| table(Subject::Bond(name.to_owned()), &bond, &keys.bond, &[], problems));
     let at = |member| Subject::Member(name.to_owned(), member);
     let member = member.map(|member| named(&member, at, &keys.member, problems));
@@ -118,6 +132,59 @@ pub fn port(name: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) -
     port.bond = port.bond.or(bond.flatten());
     port.member.extend(member.unwrap_or_default());
     Some(port)
+}
+
+/// Reads a router with the tables below it, but not its rules and sets, which are read with it.
+pub fn router(name: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) -> Option<RouterConfig> {
+    let keys = keys();
+    // What is not of the right shape stays, and is reported with the router's own keys.
+    let (mut own, mut below) = (Map::new(), RouterConfig::default());
+    for (key, value) in map {
+        match (key.as_str(), value) {
+            ("interface", Value::Object(tables)) => {
+                below.interface = named(tables, |interface| Subject::Interface(name.to_owned(), interface), &keys.interface, problems);
+            }
+            ("conntrack", Value::Object(map)) => {
+                below.conntrack = table(Subject::Conntrack(name.to_owned()), map, &keys.conntrack, &[], problems).unwrap_or_default();
+            }
+            ("nat", Value::Object(map)) => {
+                below.nat = table(Subject::Nat(name.to_owned()), map, &keys.nat, &[], problems).unwrap_or_default();
+            }
+            ("route", Value::Array(entries)) => {
+                let required = [("to", Value::from("default"))];
+                below.route = numbered(entries, |index| Subject::Route(name.to_owned(), index), &keys.route, &required, problems);
+            }
+            ("neighbor", Value::Array(entries)) => {
+                let required =
+                    [("address", Value::from("10.0.0.1")), ("dev", Value::from("x")), ("lladdr", Value::from("02:00:00:00:00:00"))];
+                below.neighbor = numbered(entries, |index| Subject::Neighbor(name.to_owned(), index), &keys.neighbor, &required, problems);
+            }
+            ("forward", Value::Array(entries)) => {
+                let required = [("protocol", Value::from("tcp")), ("port", Value::from(1)), ("to", Value::from("10.0.0.1"))];
+                below.forward = numbered(entries, |index| Subject::Forward(name.to_owned(), index), &keys.forward, &required, problems);
+            }
+            _ => drop(own.insert(key.clone(), value.clone())),
+        }
+    }
+    let router: RouterConfig = table(Subject::Router(name.to_owned()), &own, &keys.router, &[], problems)?;
+    let RouterConfig { interface, route, neighbor, forward, conntrack, nat, .. } = below;
+    Some(RouterConfig { interface, route, neighbor, forward, conntrack, nat, ..router })
+}
+
+/// The tables in a table of tables.
+fn inner_tables<'t>(
+    tables: &'t Map<String, Value>,
+    subject: impl Fn(String) -> Subject,
+    problems: &mut Vec<Problem>,
+) -> Vec<(&'t String, &'t Map<String, Value>)> {
+    let mut all = Vec::with_capacity(tables.len());
+    for (name, value) in tables {
+        match value {
+            Value::Object(map) => all.push((name, map)),
+            other => problems.push(Problem::new(subject(name.clone()), format!("expected a table, found {}", kind(other)))),
+        }
+    }
+    all
 }
 
 /// Reads a table of tables by name.
@@ -128,15 +195,26 @@ fn named<T: DeserializeOwned>(
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, T> {
     let mut all = BTreeMap::new();
-    for (name, value) in tables {
-        let subject = subject(name.clone());
-        match value {
-            Value::Object(map) => {
-                if let Some(value) = table(subject, map, keys, &[], problems) {
-                    all.insert(name.clone(), value);
-                }
-            }
-            other => problems.push(Problem::new(subject, format!("expected a table, found {}", kind(other)))),
+    for (name, map) in inner_tables(tables, &subject, problems) {
+        all.extend(table(subject(name.clone()), map, keys, &[], problems).map(|value| (name.clone(), value)));
+    }
+    all
+}
+
+/// Reads an array of tables. An entry that cannot be read is left out, so the numbers of later ones are not theirs in the text;
+/// the text is refused then anyway.
+fn numbered<T: DeserializeOwned>(
+    entries: &[Value],
+    subject: impl Fn(usize) -> Subject,
+    keys: &[String],
+    required: &[(&str, Value)],
+    problems: &mut Vec<Problem>,
+) -> Vec<T> {
+    let mut all = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        match entry {
+            Value::Object(map) => all.extend(table::<T>(subject(index), map, keys, required, problems)),
+            other => problems.push(Problem::new(subject(index), format!("expected a table, found {}", kind(other)))),
         }
     }
     all
@@ -178,6 +256,9 @@ pub fn table<T: DeserializeOwned>(
 }
 
 fn unknown(subject: Subject, key: &str, keys: &[String]) -> Problem {
+    if let Some(reason) = sysctl::refusal(&subject, key) {
+        return Problem { on_key: true, ..Problem::new(subject, format!("`{key}` is not a setting of a router")).at(key).help(reason) };
+    }
     let letters = |word: &str| {
         let mut letters: Vec<char> = word.chars().take(40).collect();
         letters.sort_unstable();
@@ -196,7 +277,7 @@ fn unknown(subject: Subject, key: &str, keys: &[String]) -> Problem {
 }
 
 /// Edits (insert, remove, replace) from `a` to `b`; 100 when the lengths alone say that it is a different word.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(40).collect(), b.chars().collect());
     if a.len().abs_diff(b.len()) > 3 || a.is_empty() {
         return 100;
@@ -260,7 +341,7 @@ mod tests {
     #[test]
     fn keys_come_from_the_types() {
         assert!(keys().port.contains(&"access".to_owned()) && keys().port.contains(&"qinq_ethertype".to_owned()));
-        assert_eq!(keys().root, ["daemon", "fdb", "port", "switch"]);
+        assert_eq!(keys().root, ["daemon", "fdb", "port", "router", "switch"]);
         assert_eq!(keys().fdb.len(), 4);
     }
 
@@ -280,9 +361,10 @@ mod tests {
 
     #[test]
     fn missing_required_keys_are_named() {
-        let (config, problems) = read(json!({"port": {"a": {}}, "fdb": [{"mac": "02:00:00:00:00:01"}]}));
-        assert!(config.port.is_empty());
-        assert_eq!(problems, ["fdb entry 1: `switch` is missing", "fdb entry 1: `port` is missing", "port \"a\": `switch` is missing"]);
+        let (config, problems) = read(json!({"router": {"gw": {"route": [{}]}}, "fdb": [{"mac": "02:00:00:00:00:01"}]}));
+        assert!(config.router["gw"].route.is_empty());
+        let expected = ["fdb entry 1: `switch` is missing", "fdb entry 1: `port` is missing", "router \"gw\": route 1: `to` is missing"];
+        assert_eq!(problems, expected);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use proto::config::Config;
 use serde_json::{Map, Value};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::problem::{Problem, Subject};
 use super::{read, validate};
@@ -122,23 +122,26 @@ fn root(table: DeTable<'_>, places: &mut Places) -> Map<String, Value> {
             ("daemon", DeValue::Table(table)) => Value::Object(subject(Subject::Daemon, key_span, table, places)),
             ("switch", DeValue::Table(table)) => Value::Object(named(Subject::Switch, table, places)),
             ("port", DeValue::Table(table)) => Value::Object(named(Subject::Port, table, places)),
-            ("fdb", DeValue::Array(entries)) => {
-                let entries = entries.into_iter().enumerate().map(|(index, entry)| {
-                    let span = entry.span();
-                    let at = Subject::Fdb(index);
-                    places.subjects.insert(at.clone(), span.clone());
-                    match entry.into_inner() {
-                        DeValue::Table(table) => Value::Object(subject(at, span, table, places)),
-                        other => json(other),
-                    }
-                });
-                Value::Array(entries.collect())
-            }
+            ("fdb", DeValue::Array(entries)) => numbered(Subject::Fdb, entries, places),
+            ("router", DeValue::Table(table)) => Value::Object(named(Subject::Router, table, places)),
             (_, other) => json(other),
         };
         tree.insert(key, value);
     }
     tree
+}
+
+fn numbered(make: impl Fn(usize) -> Subject, entries: DeArray<'_>, places: &mut Places) -> Value {
+    let entries = entries.into_iter().enumerate().map(|(index, entry)| {
+        let span = entry.span();
+        let at = make(index);
+        places.subjects.insert(at.clone(), span.clone());
+        match entry.into_inner() {
+            DeValue::Table(table) => Value::Object(subject(at, span, table, places)),
+            other => json(other),
+        }
+    });
+    Value::Array(entries.collect())
 }
 
 fn named(make: impl Fn(String) -> Subject, table: DeTable<'_>, places: &mut Places) -> Map<String, Value> {
@@ -171,11 +174,52 @@ fn subject(at: Subject, span: Range<usize>, table: DeTable<'_>, places: &mut Pla
             (Subject::Port(name), "member", DeValue::Table(table)) => {
                 Value::Object(named(|member| Subject::Member(name.clone(), member), table, places))
             }
+            (Subject::Chain(..) | Subject::Set(..), _, DeValue::Array(entries)) => {
+                for (n, entry) in entries.iter().enumerate() {
+                    places.keys.insert((at.clone(), format!("{key} {}", n + 1)), (spans.0.clone(), entry.span()));
+                }
+                json(DeValue::Array(entries))
+            }
+            (Subject::Router(name), _, below) => router(name, &key, spans.0, below, places),
             (_, _, other) => json(other),
         };
         tree.insert(key, value);
     }
     tree
+}
+
+/// The value of a key of a router.
+fn router(name: &str, key: &str, span: Range<usize>, value: DeValue<'_>, places: &mut Places) -> Value {
+    let name = name.to_owned();
+    match (key, value) {
+        ("interface", DeValue::Table(table)) => {
+            Value::Object(named(|interface| Subject::Interface(name.clone(), interface), table, places))
+        }
+        ("conntrack", DeValue::Table(table)) => Value::Object(subject(Subject::Conntrack(name), span, table, places)),
+        ("nat", DeValue::Table(table)) => Value::Object(subject(Subject::Nat(name), span, table, places)),
+        ("route", DeValue::Array(entries)) => numbered(|index| Subject::Route(name.clone(), index), entries, places),
+        ("neighbor", DeValue::Array(entries)) => numbered(|index| Subject::Neighbor(name.clone(), index), entries, places),
+        ("forward", DeValue::Array(entries)) => numbered(|index| Subject::Forward(name.clone(), index), entries, places),
+        ("iptables", DeValue::Table(tables)) => rules(&name, "iptables", tables, places),
+        ("ip6tables", DeValue::Table(tables)) => rules(&name, "ip6tables", tables, places),
+        ("ipset", DeValue::Table(sets)) => Value::Object(named(|set| Subject::Set(name.clone(), set), sets, places)),
+        (_, other) => json(other),
+    }
+}
+
+/// The tables of rules of a family.
+fn rules(router: &str, family: &'static str, tables: DeTable<'_>, places: &mut Places) -> Value {
+    let mut tree = Map::new();
+    for (table, chains) in tables {
+        let table = table.into_inner().into_owned();
+        let make = |chain| Subject::Chain(router.to_owned(), family, table.clone(), chain);
+        let value = match chains.into_inner() {
+            DeValue::Table(chains) => Value::Object(named(make, chains, places)),
+            other => json(other),
+        };
+        tree.insert(table, value);
+    }
+    Value::Object(tree)
 }
 
 /// A TOML value as JSON. What JSON cannot say becomes a text, which no key of ours takes by accident.

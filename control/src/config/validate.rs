@@ -7,8 +7,9 @@ use dataplane::snapshot::{PORTS_MAX, SWITCHES_MAX};
 use proto::config::{AcceptTagged, Config, DaemonConfig, PortConfig, PortKind, QinqEthertype, SocketMode, SwitchConfig, TxQueueMode};
 use wire::{MacAddr, VlanSet};
 
+use super::edit::switch_of;
 use super::problem::{Problem, Subject};
-use super::{bond, patch_graph, vlan};
+use super::{bond, patch_graph, router, vlan};
 
 /// Octets of a switch, port or netdev name at most: those of a Linux netdev (IFNAMSIZ without the final zero).
 pub const NAME_MAX: usize = 15;
@@ -28,6 +29,8 @@ pub const RING_SIZE: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 pub const SOCKET_PATH_MAX: usize = 107;
 /// Static entries at most, a guard of memory and time.
 pub const FDB_ENTRIES_MAX: usize = 65_536;
+/// Fewest and most flows that are tracked.
+pub const CONNTRACK_MAX: std::ops::RangeInclusive<u32> = 1024..=1 << 24;
 /// Most workers.
 pub const WORKERS_MAX: u16 = 64;
 
@@ -55,6 +58,7 @@ pub fn validate(config: &Config) -> Vec<Problem> {
         port.device();
         port.limits();
         port.vlans();
+        port.router();
         bond::check(name, port_config, &mut problems);
         references(name, port_config, config, &mut problems);
     }
@@ -63,6 +67,7 @@ pub fn validate(config: &Config) -> Vec<Problem> {
     sockets(config, &mut problems);
     patch_graph::check(config, &mut problems);
     fdb(config, &mut problems);
+    router::check(config, &mut problems);
     problems
 }
 
@@ -108,6 +113,10 @@ fn daemon(daemon: &DaemonConfig, problems: &mut Vec<Problem>) {
     }
     if daemon.spin.0 > Duration::from_secs(1) {
         wrong("spin", format!("a spin of {}", daemon.spin), "at most 1s; `poll = \"busy\"` never sleeps");
+    }
+    if !CONNTRACK_MAX.contains(&daemon.conntrack_max) {
+        let (least, most) = (CONNTRACK_MAX.start(), CONNTRACK_MAX.end());
+        wrong("conntrack_max", format!("a table of {} flows", daemon.conntrack_max), &format!("{least} to {most}"));
     }
     if daemon.control_group.as_deref().is_some_and(|group| !is_group_name(group)) {
         wrong("control_group", "not a group name".to_owned(), "the name of a group in /etc/group");
@@ -263,6 +272,18 @@ impl Port<'_, '_> {
         }
     }
 
+    /// What concerns routers: a port without switch, and its share of the flows.
+    fn router(&mut self) {
+        let kind = self.port.kind;
+        if self.port.switch.is_none() && matches!(kind, PortKind::Host | PortKind::Patch) {
+            let message = format!("a {} port needs `switch`", kind_name(kind));
+            self.problems.push(Problem::new(self.subject.clone(), message).help("a router reaches the host by an interface on its switch"));
+        }
+        if self.port.conntrack_limit == Some(0) {
+            self.wrong("conntrack_limit", "a limit of 0 flows", "at least 1");
+        }
+    }
+
     fn vlans(&mut self) {
         let port = self.port;
         let range = "1 to 4094";
@@ -312,16 +333,24 @@ pub fn kind_name(kind: PortKind) -> &'static str {
     }
 }
 
+/// The problem that a switch does not exist.
+pub(super) fn no_switch(subject: &Subject, switch: &str, config: &Config) -> Option<Problem> {
+    if config.switch.contains_key(switch) {
+        return None;
+    }
+    let help = match config.switch.len() {
+        0 => format!("add [switch.{}]", if is_name(switch) { switch } else { "NAME" }),
+        1..=8 => format!("switches: {}", config.switch.keys().cloned().collect::<Vec<_>>().join(", ")),
+        many => format!("there are {many} switches; see `vswitchctl show switches`"),
+    };
+    let problem = Problem::new(subject.clone(), format!("no switch {switch:?}")).at("switch").help(help);
+    Some(problem.related(Subject::Switch(switch.to_owned())))
+}
+
 fn references(name: &str, port: &PortConfig, config: &Config, problems: &mut Vec<Problem>) {
     let subject = Subject::Port(name.to_owned());
-    if !config.switch.contains_key(&port.switch) {
-        let help = match config.switch.len() {
-            0 => format!("add [switch.{}]", if is_name(&port.switch) { &port.switch } else { "NAME" }),
-            1..=8 => format!("switches: {}", config.switch.keys().cloned().collect::<Vec<_>>().join(", ")),
-            many => format!("there are {many} switches; see `vswitchctl show switches`"),
-        };
-        let related = Subject::Switch(port.switch.clone());
-        problems.push(Problem::new(subject.clone(), format!("no switch {:?}", port.switch)).at("switch").help(help).related(related));
+    if let Some(switch) = &port.switch {
+        problems.extend(no_switch(&subject, switch, config));
     }
     let Some((peer_name, peer)) =
         port.peer.as_ref().filter(|_| port.kind == PortKind::Patch).and_then(|peer| config.port.get_key_value(peer))
@@ -335,7 +364,7 @@ fn references(name: &str, port: &PortConfig, config: &Config, problems: &mut Vec
     } else if peer.peer.as_deref() != Some(name) {
         format!("peer {peer_name:?} names {:?} as its peer", peer.peer.as_deref().unwrap_or_default())
     } else if peer.switch == port.switch {
-        format!("peer {peer_name:?} is on the same switch {:?}", port.switch)
+        format!("peer {peer_name:?} is on the same switch {:?}", port.switch.as_deref().unwrap_or_default())
     } else {
         return;
     };
@@ -346,8 +375,10 @@ fn references(name: &str, port: &PortConfig, config: &Config, problems: &mut Vec
 fn host_ports(config: &Config, problems: &mut Vec<Problem>) {
     let mut first: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, port) in config.port.iter().filter(|(_, port)| port.kind == PortKind::Host) {
-        if let Some(other) = first.insert(&port.switch, name) {
-            let message = format!("switch {:?} has host port {other:?} already", port.switch);
+        if let Some(switch) = &port.switch
+            && let Some(other) = first.insert(switch, name)
+        {
+            let message = format!("switch {switch:?} has host port {other:?} already");
             problems.push(Problem::new(Subject::Port(name.clone()), message).at("kind").help("one host port a switch; use kind = \"tap\""));
         }
     }
@@ -426,8 +457,8 @@ fn fdb(config: &Config, problems: &mut Vec<Problem>) {
         }
         match config.port.get(&entry.port) {
             None => wrong("port", format!("no port {:?}", entry.port), "add the port, or remove the entry", port),
-            Some(other) if other.switch != entry.switch => {
-                let message = format!("port {:?} is on switch {:?}, not on {:?}", entry.port, other.switch, entry.switch);
+            Some(other) if other.switch.as_ref() != Some(&entry.switch) => {
+                let message = format!("port {:?} is on {}, not on {:?}", entry.port, switch_of(other), entry.switch);
                 wrong("port", message, "name a port of the same switch", port);
             }
             Some(_) => {}

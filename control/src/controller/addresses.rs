@@ -7,7 +7,7 @@ use wire::VlanId;
 
 use super::Controller;
 use super::transaction::Strictness;
-use crate::config::edit;
+use crate::config::edit::{self, switch_of};
 
 impl Controller {
     /// Forgets learned addresses; returns how many.
@@ -20,8 +20,8 @@ impl Controller {
         let port = match &request.port {
             None => None,
             Some(name) => match (self.config.port.get(name), self.compiled.ports.get(name)) {
-                (Some(port), Some(parts)) if port.switch == request.switch => Some(parts.id),
-                (Some(port), _) => return Err(format!("port {name:?} belongs to switch {:?}, not to {:?}", port.switch, request.switch)),
+                (Some(port), Some(parts)) if port.switch.as_ref() == Some(&request.switch) => Some(parts.id),
+                (Some(port), _) => return Err(format!("port {name:?} belongs to {}, not to {:?}", switch_of(port), request.switch)),
                 (None, _) => return Err(format!("no port {name:?}")),
             },
         };
@@ -52,7 +52,9 @@ impl Controller {
         match switch.fdb.get(mac, id) {
             Some(entry) if entry.kind == EntryKind::Local => {
                 let port = self.port_name(entry.port).cloned().unwrap_or_default();
-                Err(format!("{mac} in VLAN {vlan} is the switch's own address at host port {port:?}"))
+                let whose =
+                    if port.contains('/') { "a router's own address at interface" } else { "the switch's own address at host port" };
+                Err(format!("{mac} in VLAN {vlan} is {whose} {port:?}"))
             }
             Some(_) => {
                 switch.fdb.remove(mac, id);

@@ -30,7 +30,7 @@ impl Controller {
         let matches = |name: &String, port: &PortConfig| {
             port.kind == PortKind::Bond
                 && filter.port.as_ref().is_none_or(|wanted| wanted == name)
-                && filter.switch.as_ref().is_none_or(|wanted| *wanted == port.switch)
+                && filter.switch.as_ref().is_none_or(|wanted| Some(wanted) == port.switch.as_ref())
         };
         let bonds = self.config.port.iter().filter(|(name, port)| matches(name, port));
         bonds.filter_map(|(name, port)| self.bond_info(name, port, now)).collect()

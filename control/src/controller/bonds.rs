@@ -405,8 +405,9 @@ impl Controller {
 
     /// Settings and netdev of the host port on the switch of a port.
     fn host_port_of(&self, name: &str) -> Option<(&PortConfig, &Netdev)> {
-        let switch = &self.config.port.get(name)?.switch;
-        let (host, config) = self.config.port.iter().find(|(_, port)| port.kind == PortKind::Host && port.switch == *switch)?;
+        let switch = self.config.port.get(name)?.switch.as_ref()?;
+        let on_it = |port: &PortConfig| port.kind == PortKind::Host && port.switch.as_ref() == Some(switch);
+        let (host, config) = self.config.port.iter().find(|(_, port)| on_it(port))?;
         Some((config, netdev_of_link(self.links.get(host)?)?))
     }
 
@@ -475,12 +476,8 @@ impl Controller {
     /// Stations at the other ports of the switch, as the outside sees them through the bond.
     fn learned_elsewhere(&self, name: &str) -> Vec<LearnedAddress> {
         let mut list = Vec::new();
-        let Some(port) = self.config.port.get(name) else { return list };
-        let (Some(parts), Some(switch), Some(policy)) =
-            (self.compiled.ports.get(name), self.compiled.switches.get(&port.switch), vlan::policy(port))
-        else {
-            return list;
-        };
+        let Some(parts) = self.compiled.ports.get(name) else { return list };
+        let (Some(switch), Some(policy)) = (self.compiled.switches.get(&parts.switch), vlan::policy(&parts.config)) else { return list };
         let mut cursor = Some(0);
         let mut entries = Vec::with_capacity(LIST + 8);
         while let Some(at) = cursor {

@@ -89,9 +89,9 @@ impl Controller {
     }
 
     fn flush_learned(&self, name: &str) {
-        let fdb = self.port_config(name).and_then(|port| self.compiled.switches.get(&port.switch)).map(|switch| &switch.fdb);
-        if let (Some(fdb), Some(parts)) = (fdb, self.compiled.ports.get(name)) {
-            flush(fdb, parts.id, false);
+        let Some(parts) = self.compiled.ports.get(name) else { return };
+        if let Some(switch) = self.compiled.switches.get(&parts.switch) {
+            flush(&switch.fdb, parts.id, false);
         }
     }
 
@@ -186,7 +186,7 @@ impl Controller {
     /// what was entered before and is no longer so.
     pub(super) fn enter_local(&mut self, name: &str, tick: u32) {
         let (Some(port), Some(parts)) = (self.config.port.get(name), self.compiled.ports.get(name)) else { return };
-        let Some(switch) = self.compiled.switches.get(&port.switch) else { return };
+        let Some(switch) = self.compiled.switches.get(&parts.switch) else { return };
         let Some(link) = self.links.get_mut(name).filter(|_| port.kind == PortKind::Host) else { return };
         let mac = netdev_of_link(link).and_then(|netdev| netdev.mac);
         let wanted: Vec<(MacAddr, VlanId)> = match (mac, vlan::policy(port)) {

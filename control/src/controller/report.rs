@@ -15,7 +15,7 @@ use wire::VlanId;
 
 use super::transaction::netdev_of_link;
 use super::{Controller, DeviceState};
-use crate::compile::{PortParts, member_port};
+use crate::compile::{PortParts, interface_port, member_port};
 use crate::config::validate::netdev_of;
 use crate::config::vlan;
 
@@ -38,7 +38,9 @@ impl Controller {
     pub fn switches(&self) -> Vec<SwitchInfo> {
         let mut ports: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (name, port) in &self.config.port {
-            ports.entry(&port.switch).or_default().push(name.clone());
+            if let Some(switch) = &port.switch {
+                ports.entry(switch).or_default().push(name.clone());
+            }
         }
         let info = |(name, config): (&String, &proto::config::SwitchConfig)| {
             let fdb = &self.compiled.switches.get(name)?.fdb;
@@ -72,7 +74,7 @@ impl Controller {
             let traffic = |of: fn(&PortCounters) -> &Counter| {
                 devices.iter().flat_map(|parts| parts.counters.iter()).map(|set| of(set).get()).fold(0, u64::wrapping_add)
             };
-            let fdb = self.compiled.switches.get(&config.switch).map(|switch| &switch.fdb);
+            let fdb = self.compiled.switches.get(&parts.switch).map(|switch| &switch.fdb);
             Some(PortInfo {
                 name: name.clone(),
                 switch: config.switch.clone(),
@@ -102,10 +104,17 @@ impl Controller {
     /// Dropped frames of the ports that match.
     pub fn drops(&self, filter: &Filter) -> Vec<DropInfo> {
         let mut list = Vec::new();
-        for (name, parts) in self.matching(filter) {
-            list.extend(drops(&parts.counters).map(|(reason, count)| DropInfo {
+        let of_ports = self.matching(filter).map(|(name, parts)| (name.clone(), &parts.config.switch, &parts.counters));
+        let of_interfaces =
+            self.compiled.interfaces().map(|(router, name, parts)| (interface_port(router, name), &parts.config.switch, &parts.counters));
+        let of_interfaces = of_interfaces.filter(|(name, switch, _)| {
+            filter.port.as_ref().is_none_or(|wanted| wanted == name)
+                && filter.switch.as_ref().is_none_or(|wanted| Some(wanted) == switch.as_ref())
+        });
+        for (name, switch, counters) in of_ports.chain(of_interfaces) {
+            list.extend(drops(counters).map(|(reason, count)| DropInfo {
                 port: name.clone(),
-                switch: parts.config.switch.clone(),
+                switch: switch.clone(),
                 reason: reason.name().to_owned(),
                 side: match reason.side() {
                     Side::Ingress => "ingress".to_owned(),
@@ -122,7 +131,7 @@ impl Controller {
     fn matching<'c>(&'c self, filter: &'c Filter) -> impl Iterator<Item = (&'c String, &'c PortParts)> {
         self.compiled.ports.iter().filter(|(name, parts)| {
             filter.port.as_ref().is_none_or(|wanted| wanted == *name)
-                && filter.switch.as_ref().is_none_or(|wanted| *wanted == parts.config.switch)
+                && filter.switch.as_ref().is_none_or(|wanted| Some(wanted) == parts.config.switch.as_ref())
         })
     }
 
@@ -134,7 +143,7 @@ impl Controller {
                 .config
                 .port
                 .iter()
-                .filter(|(_, port)| port.switch == *switch)
+                .filter(|(_, port)| port.switch.as_ref() == Some(switch))
                 .filter_map(|(name, port)| vlan::policy(port).map(|policy| (name, vlan::is_trunk_of_all(port), policy)))
                 .collect();
             let mut used = wire::VlanSet::EMPTY;
@@ -207,6 +216,7 @@ impl Controller {
             poll: self.config.daemon.poll,
             workers: u16::try_from(self.workers.count()).unwrap_or(u16::MAX),
             switches: u32::try_from(self.config.switch.len()).unwrap_or(u32::MAX),
+            routers: u32::try_from(self.config.router.len()).unwrap_or(u32::MAX),
             ports: u32::try_from(self.compiled.ports.len()).unwrap_or(u32::MAX),
             ports_down,
             memory_bytes: resident_octets(),
@@ -225,7 +235,11 @@ impl Controller {
         self.check_filter(&filter)?;
         let wanted = match (&filter.switch, &filter.port) {
             (Some(switch), _) => Some(switch.clone()),
-            (None, Some(port)) => self.port_config(port).map(|port| port.switch.clone()),
+            (None, Some(port)) => {
+                let interface = || self.compiled.interfaces().find(|(router, name, _)| interface_port(router, name) == *port);
+                let of_port = self.compiled.ports.get(port).map(|parts| parts.switch.clone());
+                of_port.or_else(|| interface().map(|(.., parts)| parts.switch.clone()))
+            }
             (None, None) => None,
         };
         let switches = match wanted {
@@ -244,7 +258,7 @@ impl Controller {
         if let Some(switch) = filter.switch.as_ref().filter(|name| !self.config.switch.contains_key(*name)) {
             return Err(format!("no switch {switch:?}"));
         }
-        if let Some(port) = filter.port.as_ref().filter(|name| !self.compiled.ports.contains_key(*name)) {
+        if let Some(port) = filter.port.as_ref().filter(|name| !self.port_names.iter().flatten().any(|port| port == *name)) {
             return Err(format!("no port {port:?}"));
         }
         Ok(())
@@ -256,11 +270,8 @@ impl Controller {
         let Some(name) = cursor.switches.last() else { return false };
         let mut entries = Vec::with_capacity(max + 8);
         let next = self.compiled.switches.get(name).and_then(|switch| switch.fdb.list(cursor.slot, max, &mut entries));
-        let ageing = self
-            .config
-            .switch
-            .get(name)
-            .map_or(0, |switch| clock::ticks(u64::try_from(switch.ageing_time.0.as_nanos()).unwrap_or(u64::MAX)));
+        let parts = self.compiled.switches.get(name);
+        let ageing = parts.and_then(|parts| self.compiled.snapshot.switch(parts.id)).map_or(0, |switch| switch.ageing);
         let tick = clock::tick(now);
         let info = |entry: Entry| {
             let port = self.port_name(entry.port)?;
@@ -345,7 +356,7 @@ impl Controller {
     }
 }
 
-fn drops(counters: &[PortCounters]) -> impl Iterator<Item = (DropReason, u64)> {
+pub(super) fn drops(counters: &[PortCounters]) -> impl Iterator<Item = (DropReason, u64)> {
     DropReason::ALL.iter().filter_map(|reason| {
         let count = counters.iter().map(|set| set.drops(*reason)).fold(0, u64::wrapping_add);
         (count > 0).then_some((*reason, count))

@@ -22,6 +22,7 @@ use dataplane::clock::{self, Nanos};
 use dataplane::device::Capabilities;
 use dataplane::fdb::{Entry, EntryKind, Fdb, FlushFilter};
 use dataplane::memory::MemoryDevice;
+use dataplane::router::{INTERFACES_MAX, ROUTERS_MAX};
 use dataplane::snapshot::{PORTS_MAX, PortId, SWITCHES_MAX};
 use proto::api::{Changed, Event, Link};
 use proto::config::{Config, FdbConfig, PortConfig, PortKind};
@@ -29,7 +30,7 @@ use wire::{MacAddr, VlanId};
 
 use super::links::RETRY;
 use super::{Controller, DeviceState, PortLink};
-use crate::compile::{Compiled, DevicePlan, compile};
+use crate::compile::{Compiled, Context, DevicePlan, compile};
 use crate::config::validate::{netdev_of, socket_of};
 use crate::config::{diff, problem, to_toml, validate, vlan};
 use crate::device::{Netdev, OpenDevice};
@@ -89,10 +90,24 @@ impl Controller {
         if changed.changes.is_empty() {
             return Ok(changed);
         }
-        let compiled = compile(&new, &self.config, &self.compiled, self.workers.count());
-        if compiled.snapshot.ports.len() > PORTS_MAX || compiled.snapshot.switches.len() > SWITCHES_MAX {
+        let stable_mac = |router: &str, interface: &str| self.devices.stable_mac(router, interface);
+        let context = Context {
+            workers: self.workers.count(),
+            now,
+            connections: &self.connections,
+            translations: &self.translations,
+            stable_mac: &stable_mac,
+        };
+        let compiled = compile(&new, &self.config, &self.compiled, &context)?;
+        let snapshot = &compiled.snapshot;
+        let interfaces = snapshot.routers.iter().flatten().map(|router| router.interfaces.len()).max().unwrap_or(0);
+        if snapshot.ports.len() > PORTS_MAX
+            || snapshot.switches.len() > SWITCHES_MAX
+            || snapshot.routers.len() > ROUTERS_MAX
+            || interfaces > INTERFACES_MAX
+        {
             // Numbers are free again only after the change, so replaced things count twice during it.
-            return Err("too many ports or switches are replaced at once; make the change in two steps".to_owned());
+            return Err("too many things are replaced at once; make the change in two steps".to_owned());
         }
         if let Some(group) = &new.daemon.control_group {
             match group::gid_of(group) {
@@ -157,6 +172,7 @@ impl Controller {
                 prepared.adjusted.push(name.clone());
             }
         }
+        enter_interfaces(new, compiled, clock::tick(now), prepared)?;
         self.enter_static(new, compiled, strictness, clock::tick(now), prepared)
     }
 
@@ -310,13 +326,22 @@ impl Controller {
         self.port_names = self.compiled.port_names();
         self.switch_names = self.compiled.switch_names();
         self.forget(&old_config, &old);
+        self.forget_flows(&old, now);
+        self.set_quotas(&self.config);
+        for router in self.compiled.routers.values() {
+            router.rules.activate(now);
+        }
         for parts in self.compiled.ports.values() {
+            parts.state.set_enabled(parts.config.enabled);
+        }
+        for (.., parts) in self.compiled.interfaces() {
             parts.state.set_enabled(parts.config.enabled);
         }
         let used = self.compiled.ports.iter().filter_map(|(name, parts)| netdev_of(name, &parts.config)?.0).collect();
         self.devices.namespaces(&used);
         self.update_patch_links();
         self.join_bonds(now);
+        self.join_neighbours(now);
         let names: Vec<String> = self.compiled.ports.keys().cloned().collect();
         for name in names {
             self.enter_local(&name, clock::tick(now));
@@ -334,13 +359,26 @@ impl Controller {
     fn forget(&mut self, old_config: &Config, old: &Compiled) {
         for (name, parts) in &old.ports {
             let before = &parts.config;
-            let Some(fdb) = self.compiled.switches.get(&before.switch).map(|switch| &switch.fdb) else { continue };
+            let Some(fdb) = self.compiled.switches.get(&parts.switch).map(|switch| &switch.fdb) else { continue };
             let Some(after) = self.compiled.ports.get(name).filter(|new| new.id == parts.id).map(|new| &new.config) else {
                 flush(fdb, parts.id, true);
                 continue;
             };
             if vlan::policy(before) != vlan::policy(after) || before.sticky != after.sticky || (before.enabled && !after.enabled) {
                 flush(fdb, parts.id, false);
+            }
+        }
+        for (router, name, before) in old.interfaces() {
+            let Some(switch) = self.compiled.switches.get(&before.switch) else { continue };
+            let after = self.compiled.routers.get(router).and_then(|router| router.interfaces.get(name));
+            match after.filter(|after| after.port == before.port) {
+                None => drop(flush(&switch.fdb, before.port, true)),
+                Some(after) if (after.mac, after.vlan) != (before.mac, before.vlan) => {
+                    if switch.fdb.get(before.mac, before.vlan).is_some_and(|entry| entry.port == before.port) {
+                        switch.fdb.remove(before.mac, before.vlan);
+                    }
+                }
+                Some(_) => {}
             }
         }
         for (name, switch) in &self.config.switch {
@@ -360,6 +398,38 @@ impl Controller {
             }
         }
     }
+}
+
+/// Enters the addresses of the routers' interfaces into the tables of their switches, so that no guest can take them over.
+///
+/// # Errors
+///
+/// When an address is somebody else's by configuration, or there is no room.
+fn enter_interfaces(new: &Config, compiled: &Compiled, tick: u32, prepared: &mut Prepared) -> Result<(), String> {
+    let mut seen: BTreeMap<(&str, VlanId, MacAddr), (&str, &str)> = BTreeMap::new();
+    for (router, name, parts) in compiled.interfaces() {
+        let (mac, vlan) = (parts.mac, parts.vlan);
+        if let Some((_, other)) = seen.insert((&parts.switch, vlan, mac), (router, name)) {
+            return Err(format!("router {router:?}: interface {name:?}: {mac} is the address of interface {other:?} already (set `mac`)"));
+        }
+        if new.fdb.iter().any(|entry| entry.switch == parts.switch && entry.vlan == vlan.get() && entry.mac == mac) {
+            let vlan = vlan.get();
+            return Err(format!("fdb entry {mac} vlan {vlan}: the address is that of interface {name:?} of router {router:?} (remove it)"));
+        }
+        let Some(switch) = compiled.switches.get(&parts.switch) else { continue };
+        let former = switch.fdb.get(mac, vlan);
+        if former.is_some_and(|former| former.kind == EntryKind::Local && former.port == parts.port) {
+            continue;
+        }
+        if !switch.fdb.insert(mac, vlan, parts.port, EntryKind::Local, tick) {
+            let switch = &parts.switch;
+            return Err(format!(
+                "router {router:?}: interface {name:?}: the table of switch {switch:?} has no room for its address (raise fdb_size)"
+            ));
+        }
+        prepared.entered.push((switch.fdb.clone(), mac, vlan, former));
+    }
+    Ok(())
 }
 
 /// Forgets the addresses at a port; static ones only with `all_kinds`.

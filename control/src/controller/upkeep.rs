@@ -6,11 +6,14 @@ use dataplane::worker::WorkerEvent;
 use proto::api::Event;
 
 use super::Controller;
+use crate::rule_log;
 
 /// Slots of an address table looked at in one go: well under a millisecond.
 const SWEEP_SLOTS: usize = 16_384;
 /// Worker events taken in one go.
 const WORKER_EVENTS: usize = 1024;
+/// Packets that rules log taken in one go.
+const LOGGED: usize = 64;
 const SECOND: Nanos = 1_000_000_000;
 
 /// Where the walk over the address tables stands: switches still to visit, the last one first, from a slot on.
@@ -33,7 +36,10 @@ impl Controller {
             self.worker_event(event, now);
         }
         more |= self.take_punted(now);
+        more |= self.take_logged();
         self.bond_deadlines(now);
+        more |= self.take_punted_by_routers(now);
+        self.neighbour_deadlines(now);
         let lost = self.workers.lost_events();
         self.events_lost += lost.saturating_sub(self.worker_events_lost);
         self.worker_events_lost = lost;
@@ -41,28 +47,33 @@ impl Controller {
             self.next_second = now + SECOND;
             self.poll_devices(now);
             self.poll_hosts(now);
+            self.poll_neighbours(now);
             if self.sweep.switches.is_empty() {
-                self.sweep = Sweep { switches: self.config.switch.keys().cloned().collect(), cursor: 0 };
+                self.sweep = Sweep { switches: self.compiled.switches.keys().cloned().collect(), cursor: 0 };
             }
         }
+        self.publish_neighbours(now);
         self.retry_lost(now);
         more |= self.sweep_slice(now);
+        let next_flows = self.sweep_flows(now);
         if more {
             return now;
         }
-        [self.next_retry(), self.next_bond_deadline()].into_iter().flatten().fold(self.next_second, Nanos::min)
+        [self.next_retry(), self.next_bond_deadline(), self.next_neighbour_deadline(), next_flows]
+            .into_iter()
+            .flatten()
+            .fold(self.next_second, Nanos::min)
     }
 
     /// One slice of the walk; `true` while it goes on.
     fn sweep_slice(&mut self, now: Nanos) -> bool {
         let Some(name) = self.sweep.switches.last() else { return false };
-        let next = match (self.compiled.switches.get(name), self.config.switch.get(name)) {
-            (Some(parts), Some(settings)) => {
-                let ageing = clock::ticks(u64::try_from(settings.ageing_time.0.as_nanos()).unwrap_or(u64::MAX));
-                parts.fdb.sweep(self.sweep.cursor, SWEEP_SLOTS, clock::tick(now), ageing)
-            }
-            _ => None,
-        };
+        let parts = self.compiled.switches.get(name);
+        let snapshot = &self.compiled.snapshot;
+        let next = parts.and_then(|parts| {
+            let ageing = snapshot.switch(parts.id)?.ageing;
+            parts.fdb.sweep(self.sweep.cursor, SWEEP_SLOTS, clock::tick(now), ageing)
+        });
         match next {
             Some(cursor) => self.sweep.cursor = cursor,
             None => {
@@ -73,11 +84,34 @@ impl Controller {
         !self.sweep.switches.is_empty()
     }
 
+    /// Writes down packets that rules log; `true` when there may be more.
+    fn take_logged(&mut self) -> bool {
+        for _ in 0..LOGGED {
+            let Some(record) = self.workers.next_logged() else { return false };
+            let Some((router, parts)) = self.compiled.routers.iter().find(|(_, parts)| parts.id == record.router) else { continue };
+            let name = |id| parts.interfaces.iter().find(|(_, parts)| Some(parts.id) == id).map_or("", |(name, _)| name);
+            let line = rule_log::line(&record, name(record.in_interface), name(record.out_interface));
+            if record.suppressed > 0 {
+                tracing::warn!(target: "rules", router, "{} packets were not logged: there were too many", record.suppressed);
+            }
+            match record.level {
+                0..=3 => tracing::error!(target: "rules", router, "{line}"),
+                4 => tracing::warn!(target: "rules", router, "{line}"),
+                5 | 6 => tracing::info!(target: "rules", router, "{line}"),
+                _ => tracing::debug!(target: "rules", router, "{line}"),
+            }
+        }
+        true
+    }
+
     fn worker_event(&mut self, event: WorkerEvent, now: Nanos) {
         match event {
             WorkerEvent::DeviceGone(port) => self.device_gone(port, now),
+            WorkerEvent::NeighbourNeeded(hop) => self.neighbour_needed(hop, now),
             WorkerEvent::Fdb { switch, vlan, mac, port, what } => {
                 let switch = self.switch_names.get(switch.index()).and_then(Option::as_ref);
+                // What is behind a port without switch is no address table of anybody's.
+                let switch = switch.filter(|switch| self.config.switch.contains_key(*switch));
                 let (Some(switch), Some(port)) = (switch.cloned(), self.port_name(port).cloned()) else { return };
                 let vlan = vlan.get();
                 match what {

@@ -2,30 +2,29 @@
 //!
 //! Requests are JSON objects that end in a NUL octet. One request is worked on at a time, and only while the client takes
 //! its answers: a client that does not read is not read from either, and holds at most one answer in memory. Long
-//! answers (`ListFdb`, `Monitor`) are made piece by piece as the client takes them.
+//! answers (`ListFdb`, `ListFlows`, `Monitor`) are made piece by piece as the client takes them.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 
 use dataplane::clock::Nanos;
+use dataplane::conntrack::FlowInfo;
 use mio::net::UnixStream;
-use proto::api::{Event, FdbInfo, ListFdbReply, MonitorReply, REQUEST_MAX};
+use proto::api::{Event, MonitorReply, REQUEST_MAX};
+use proto::conntrack::{FlowEvent, MonitorFlowsReply};
 use serde::Serialize;
 use serde_json::{Value, json};
 use varlink::{Reply, Request};
 
 use super::dispatch::{self, Answer};
+use super::list::{Found, List};
+use crate::conntrack::Matcher;
 use crate::controller::Controller;
-use crate::controller::report::FdbCursor;
 
 /// Octets of unread answers above which no further answer is begun.
 const OUTPUT_LOW: usize = 64 << 10;
 /// Octets read in one go.
 const READ_MAX: usize = 64 << 10;
-/// Entries of one piece of an address table.
-const FDB_PIECE: usize = 512;
-/// Entries that are answered without `more`.
-const FDB_WHOLE_MAX: usize = 10_000;
 /// Events that wait for a client at most.
 const EVENTS_MAX: usize = 1024;
 /// Events in one answer.
@@ -64,18 +63,19 @@ pub struct Client {
 
 enum Work {
     None,
-    Fdb {
-        cursor: FdbCursor,
-        oneway: bool,
-    },
-    /// Without `more`: the pieces are put together.
-    FdbWhole {
-        cursor: FdbCursor,
-        entries: Vec<FdbInfo>,
+    /// `whole`: without `more`, the pieces are put together there.
+    List {
+        list: List,
+        whole: Option<Found>,
         oneway: bool,
     },
     Monitor {
         queue: VecDeque<Event>,
+        lost: u64,
+    },
+    MonitorFlows {
+        matcher: Box<Matcher>,
+        queue: VecDeque<FlowEvent>,
         lost: u64,
     },
 }
@@ -133,6 +133,24 @@ impl Client {
         self.began.map(|began| began + REQUEST_TIME)
     }
 
+    /// Whether it listens to events of tracked connections.
+    pub fn is_flow_monitor(&self) -> bool {
+        matches!(self.work, Work::MonitorFlows { .. })
+    }
+
+    /// Gives it events of tracked connections, of which it takes those it asked for.
+    pub fn offer_flows(&mut self, events: &[(FlowInfo, FlowEvent)], lost_before: u64) {
+        let Work::MonitorFlows { matcher, queue, lost } = &mut self.work else { return };
+        *lost += lost_before;
+        for (_, event) in events.iter().filter(|(flow, _)| matcher.matches(flow)) {
+            if *lost == 0 && queue.len() < EVENTS_MAX {
+                queue.push_back(event.clone());
+            } else {
+                *lost += 1;
+            }
+        }
+    }
+
     /// Gives it events, and the number of events that were lost on the way here.
     pub fn offer(&mut self, events: &VecDeque<Event>, lost_before: u64) {
         let Work::Monitor { queue, lost } = &mut self.work else { return };
@@ -163,9 +181,10 @@ impl Client {
         }
         let more = match &mut self.work {
             Work::None => self.next_request(controller, may_write, now),
-            Work::Fdb { .. } | Work::FdbWhole { .. } => self.next_piece(controller, now),
-            Work::Monitor { .. } if self.ended => return Served::Over,
+            Work::List { .. } => self.next_piece(controller, now),
+            Work::Monitor { .. } | Work::MonitorFlows { .. } if self.ended => return Served::Over,
             Work::Monitor { .. } => self.next_events(),
+            Work::MonitorFlows { .. } => self.next_flow_events(),
         };
         if self.flush().is_err() {
             return Served::Over;
@@ -250,14 +269,20 @@ impl Client {
         let oneway = request.oneway == Some(true);
         let more = request.more == Some(true);
         match dispatch::dispatch(controller, &request, may_write, now) {
-            Answer::Fdb(cursor) if more => self.work = Work::Fdb { cursor, oneway },
-            Answer::Fdb(cursor) => self.work = Work::FdbWhole { cursor, entries: Vec::new(), oneway },
+            Answer::List(list) => {
+                let whole = (!more).then(|| list.found());
+                self.work = Work::List { list, whole, oneway };
+            }
             _ if oneway => {}
             Answer::Reply(parameters) => self.send(&Reply::parameters(Some(parameters))),
             Answer::Error(name, parameters) => self.send_error(name, parameters),
             Answer::Monitor => {
                 self.work = Work::Monitor { queue: VecDeque::new(), lost: 0 };
                 self.send_piece(MonitorReply { events: Vec::new() }, true);
+            }
+            Answer::MonitorFlows(matcher) => {
+                self.work = Work::MonitorFlows { matcher: Box::new(matcher), queue: VecDeque::new(), lost: 0 };
+                self.send_piece(MonitorFlowsReply::default(), true);
             }
         }
         Ok(true)
@@ -293,35 +318,42 @@ impl Client {
     }
 
     fn next_piece(&mut self, controller: &Controller, now: Nanos) -> io::Result<bool> {
-        match std::mem::replace(&mut self.work, Work::None) {
-            Work::Fdb { mut cursor, oneway } => {
-                let mut entries = Vec::new();
-                let more = controller.next_fdb(&mut cursor, FDB_PIECE, now, &mut entries);
-                if !oneway && (!entries.is_empty() || !more) {
-                    self.send_piece(ListFdbReply { entries }, more);
-                }
-                if more {
-                    self.work = Work::Fdb { cursor, oneway };
-                }
+        let Work::List { mut list, whole, oneway } = std::mem::replace(&mut self.work, Work::None) else { return Ok(false) };
+        let is_whole = whole.is_some();
+        let mut found = whole.unwrap_or_else(|| list.found());
+        let more = list.next(controller, now, &mut found);
+        if let Some(message) = found.too_long().filter(|_| is_whole) {
+            if let Answer::Error(name, parameters) = dispatch::refused(message)
+                && !oneway
+            {
+                self.send_error(name, parameters);
             }
-            Work::FdbWhole { mut cursor, mut entries, oneway } => {
-                let more = controller.next_fdb(&mut cursor, FDB_PIECE, now, &mut entries);
-                if entries.len() > FDB_WHOLE_MAX {
-                    let message = format!("more than {FDB_WHOLE_MAX} entries: call ListFdb with `more`, or name a port or VLAN");
-                    if let Answer::Error(name, parameters) = dispatch::refused(message)
-                        && !oneway
-                    {
-                        self.send_error(name, parameters);
-                    }
-                } else if more {
-                    self.work = Work::FdbWhole { cursor, entries, oneway };
-                } else if !oneway {
-                    self.send_piece(ListFdbReply { entries }, false);
-                }
-            }
-            other => self.work = other,
+            return Ok(true);
+        }
+        if is_whole && more {
+            self.work = Work::List { list, whole: Some(found), oneway };
+            return Ok(true);
+        }
+        if !oneway && (!found.is_empty() || !more) {
+            self.send_piece(found.parameters(), more);
+        }
+        if more {
+            self.work = Work::List { list, whole: None, oneway };
         }
         Ok(true)
+    }
+
+    fn next_flow_events(&mut self) -> io::Result<bool> {
+        let Work::MonitorFlows { queue, lost, .. } = &mut self.work else { return Ok(false) };
+        let events: Vec<FlowEvent> = queue.drain(..queue.len().min(EVENTS_PIECE)).collect();
+        // What was lost comes behind what waits.
+        let lost = if queue.is_empty() { std::mem::take(lost) } else { 0 };
+        let more = !queue.is_empty();
+        if events.is_empty() && lost == 0 {
+            return Ok(false);
+        }
+        self.send_piece(MonitorFlowsReply { events, lost }, true);
+        Ok(more)
     }
 
     fn next_events(&mut self) -> io::Result<bool> {

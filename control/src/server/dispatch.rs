@@ -3,14 +3,18 @@
 use dataplane::clock::Nanos;
 use proto::api::{self, Changed, Filter, INTERFACE, METHODS, error};
 use proto::bond_status::ExplainBond;
+use proto::conntrack;
+use proto::router_api::{self, RouterFilter};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use varlink::Request;
 
+use super::list::List;
+use crate::config::edit::router;
 use crate::config::{self, edit};
+use crate::conntrack::Matcher;
 use crate::controller::Controller;
-use crate::controller::report::FdbCursor;
 use crate::controller::transaction::Strictness;
 
 /// The description of `io.vswitch`, as `GetInterfaceDescription` returns it.
@@ -39,10 +43,12 @@ error ExpectedMore ()
 pub enum Answer {
     /// One reply.
     Reply(Value),
-    /// Entries of address tables, as the client takes them.
-    Fdb(FdbCursor),
+    /// A long list, as the client takes it.
+    List(List),
     /// Events, as they happen.
     Monitor,
+    /// Events of tracked connections, as they happen.
+    MonitorFlows(Matcher),
     /// An error: full name and parameters.
     Error(String, Value),
 }
@@ -128,11 +134,16 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
         controller.check_filter(&filter)?;
         Ok(filter)
     };
+    let of_router = |controller: &Controller, parameters| -> Result<RouterFilter, Failure> {
+        let filter = read(parameters)?;
+        controller.check_router_filter(&filter)?;
+        Ok(filter)
+    };
     match method {
         "GetStatus" => reply(api::GetStatusReply { status: controller.status(now) }),
         "ListSwitches" => reply(api::ListSwitchesReply { switches: controller.switches() }),
         "ListPorts" => reply(api::ListPortsReply { ports: controller.ports(&checked(controller, parameters)?) }),
-        "ListFdb" => Ok(Answer::Fdb(controller.list_fdb(filter(parameters)?)?)),
+        "ListFdb" => Ok(Answer::List(List::Fdb(controller.list_fdb(filter(parameters)?)?))),
         "ListVlans" => reply(api::ListVlansReply { vlans: controller.vlans(&checked(controller, parameters)?) }),
         "ListBonds" => reply(api::ListBondsReply { bonds: controller.bond_infos(&checked(controller, parameters)?, now) }),
         "ExplainBond" => {
@@ -140,7 +151,27 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
             reply(controller.explain_bond(&request.bond, &request.flow)?)
         }
         "ListDrops" => reply(api::ListDropsReply { drops: controller.drops(&checked(controller, parameters)?) }),
+        "ListRouters" => reply(router_api::ListRoutersReply { routers: controller.router_infos(&of_router(controller, parameters)?) }),
+        "ListInterfaces" => {
+            reply(router_api::ListInterfacesReply { interfaces: controller.interface_infos(&of_router(controller, parameters)?) })
+        }
+        "ListRoutes" => reply(router_api::ListRoutesReply { routes: controller.route_infos(&of_router(controller, parameters)?) }),
+        "ListNeighbors" => {
+            reply(router_api::ListNeighborsReply { neighbors: controller.neighbor_infos(&of_router(controller, parameters)?, now) })
+        }
+        "ListForwards" => reply(router_api::ListForwardsReply { forwards: controller.forward_infos(&of_router(controller, parameters)?) }),
         "ListWorkers" => reply(api::ListWorkersReply { workers: controller.worker_infos() }),
+        "GetConntrack" => reply(controller.conntrack_info()),
+        "ListFlows" => Ok(Answer::List(List::Flows(controller.flows(&read(parameters)?, false)?))),
+        "ListExpectations" => reply(conntrack::ListExpectationsReply { expectations: controller.expectations(&read(parameters)?, now)? }),
+        "MonitorFlows" if more => {
+            let request: conntrack::Flows = read(parameters)?;
+            Ok(Answer::MonitorFlows(controller.flow_listener(&request.filter)?))
+        }
+        "MonitorFlows" => Err(Failure::ExpectedMore),
+        // Without `more` it could not say what it deleted.
+        "DelFlows" if !more => Err(Failure::ExpectedMore),
+        "DelFlows" => Ok(Answer::List(List::Flows(controller.flows(&read(parameters)?, true)?))),
         "Export" => reply(api::ExportReply { text: config::to_toml(controller.config()) }),
         "Monitor" if more => Ok(Answer::Monitor),
         "Monitor" => Err(Failure::ExpectedMore),
@@ -163,6 +194,24 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
         "AddMember" => edited(controller, now, |config| edit::add_member(config, &read(parameters)?).map_err(Failure::from)),
         "DelMember" => edited(controller, now, |config| edit::del_member(config, &read(parameters)?).map_err(Failure::from)),
         "SetActive" => reply(controller.set_active(&read(parameters)?, now)?),
+        "AddRouter" => edited(controller, now, |config| Ok(router::add_router(config, &read(parameters)?)?)),
+        "SetRouter" => edited(controller, now, |config| {
+            let request: router_api::SetRouter = read(parameters)?;
+            Ok(router::set_router(config, &request.name, &request.set)?)
+        }),
+        "DelRouter" => edited(controller, now, |config| Ok(router::del_router(config, &read(parameters)?)?)),
+        "AddInterface" => edited(controller, now, |config| Ok(router::add_interface(config, &read(parameters)?)?)),
+        "SetInterface" => edited(controller, now, |config| {
+            let request: router_api::SetInterface = read(parameters)?;
+            Ok(router::set_interface(config, &request.router, &request.name, &request.set)?)
+        }),
+        "DelInterface" => edited(controller, now, |config| Ok(router::del_interface(config, &read(parameters)?)?)),
+        "AddRoute" => edited(controller, now, |config| Ok(router::add_route(config, &read(parameters)?)?)),
+        "DelRoute" => edited(controller, now, |config| Ok(router::del_route(config, &read(parameters)?)?)),
+        "AddNeighbor" => edited(controller, now, |config| Ok(router::add_neighbor(config, &read(parameters)?)?)),
+        "DelNeighbor" => edited(controller, now, |config| Ok(router::del_neighbor(config, &read(parameters)?)?)),
+        "AddForward" => edited(controller, now, |config| Ok(router::add_forward(config, &read(parameters)?)?)),
+        "DelForward" => edited(controller, now, |config| Ok(router::del_forward(config, &read(parameters)?)?)),
         "AddFdb" => edited(controller, now, |config| edit::add_fdb(config, &read(parameters)?).map_err(Failure::from)),
         "DelFdb" => reply(controller.del_fdb(&read(parameters)?, now)?),
         "FlushFdb" => reply(api::FlushFdbReply { flushed: controller.flush_fdb(&read(parameters)?)? }),
@@ -173,6 +222,10 @@ fn call(controller: &mut Controller, method: &str, parameters: Value, more: bool
                 if request.dry_run { controller.dry_run(&config)? } else { controller.transact(config, Strictness::Strict, now)? };
             reply(changed)
         }
+        "Iptables" => reply(controller.iptables(&read(parameters)?, now)?),
+        "IptablesRestore" => reply(controller.iptables_restore(&read(parameters)?, now)?),
+        "IptablesSave" => reply(controller.iptables_save(&read(parameters)?)?),
+        "Ipset" => reply(controller.ipset(&read(parameters)?, now)?),
         "SimSend" => {
             let request: api::SimSend = read(parameters)?;
             controller.sim_send(&request.port, &request.frame)?;

@@ -263,6 +263,12 @@ impl Devices for FakeDevices {
         Ok(())
     }
 
+    fn stable_mac(&self, router: &str, interface: &str) -> wire::MacAddr {
+        let sum = format!("{router}/{interface}").bytes().fold(0u16, |sum, octet| sum.wrapping_mul(31).wrapping_add(octet.into()));
+        let [high, low] = sum.to_be_bytes();
+        wire::MacAddr([2, 0, 0, 0x55, high, low])
+    }
+
     fn speed(&mut self, netdev: &Netdev) -> Option<LinkSpeed> {
         self.world().speeds.get(&netdev.name).copied()
     }

@@ -55,6 +55,17 @@ impl Direction {
 }
 
 impl Tuple {
+    /// Nothing: what a packet without a flow has.
+    pub const EMPTY: Tuple = Tuple {
+        source: Address(0),
+        destination: Address(0),
+        source_port: 0,
+        destination_port: 0,
+        zone: 0,
+        family: Family::V4,
+        protocol: 0,
+    };
+
     /// The tuple of a packet; `None` for fragments that are not first and packets cut inside their header.
     #[inline]
     pub fn of(packet: &Packet, zone: u16) -> Option<Tuple> {

@@ -94,11 +94,14 @@ impl Pipeline {
         let at = At { snapshot, from: member.bond, port: bond_port, switch, now, hops: 0 };
         self.forward(&at, burst.frames(), &mut lanes);
         self.flush_elsewhere(snapshot, burst.frames_mut());
+        if !self.arrivals.is_empty() {
+            self.route(snapshot, member.bond, burst.frames_mut(), now);
+        }
     }
 
     /// Out of line, so that [`Pipeline::run`] has [`Pipeline::flush`] to itself.
     #[inline(never)]
-    fn flush_elsewhere(&mut self, snapshot: &Snapshot, frames: &mut [Frame<'_>]) {
+    pub(super) fn flush_elsewhere(&mut self, snapshot: &Snapshot, frames: &mut [Frame<'_>]) {
         self.flush(snapshot, frames);
     }
 
@@ -145,9 +148,10 @@ impl Pipeline {
         }
     }
 
-    /// Makes a slot for the port of each bond, so that frames can be collected there. To be called with each new snapshot
+    /// Makes room for what comes, and a slot for the port of each bond, so that frames can be collected there. To be called with each new snapshot
     /// before frames are forwarded.
     pub fn prepare(&mut self, snapshot: &Snapshot) {
+        self.prepare_routing(snapshot);
         let is_bond = |id: PortId| snapshot.port(id).is_some_and(|port| port.bond.is_some());
         for id in core::mem::take(&mut self.bonds) {
             let slot = self.tx.get_mut(id.index());
@@ -272,11 +276,16 @@ impl Pipeline {
     /// Transmits frames of control, at most [`BURST_MAX`], each out of its port as it is.
     pub fn inject(&mut self, snapshot: &Snapshot, injected: &[Injected], memory: &mut BurstMemory) {
         let mut burst = memory.burst();
+        let mut entering = ArrayVec::<_, BURST_MAX>::new_const();
         for (i, frame) in injected.iter().enumerate() {
             burst.push_borrowed(&frame.octets, Offload::NONE, None);
             let Some(port) = snapshot.port(frame.port) else { continue };
             let counters = &port.counters[self.worker];
             counters.injected.add(1);
+            if port.interface.is_some() {
+                entering.push((frame.port, i as u8));
+                continue;
+            }
             match self.tx.get_mut(frame.port.index()).and_then(Option::as_mut) {
                 Some(slot) => {
                     if slot.picks.is_empty() {
@@ -293,6 +302,9 @@ impl Pipeline {
             }
         }
         self.flush_elsewhere(snapshot, burst.frames_mut());
+        if !entering.is_empty() {
+            self.send_from_interfaces(snapshot, &entering, burst.frames_mut());
+        }
     }
 }
 

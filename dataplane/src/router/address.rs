@@ -14,6 +14,15 @@ pub enum Family {
 }
 
 impl Family {
+    /// As an index into a pair of tables.
+    #[inline]
+    pub const fn index(self) -> usize {
+        match self {
+            Family::V4 => 0,
+            Family::V6 => 1,
+        }
+    }
+
     /// Bits of an address.
     #[inline]
     pub const fn bits(self) -> u8 {

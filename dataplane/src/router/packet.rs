@@ -95,6 +95,22 @@ impl Packet {
         Some(packet)
     }
 
+    /// As [`Packet::parse`], of a packet of which only the beginning is there; its length is what is there.
+    pub fn parse_quoted(frame: &Frame<'_>, family: Family) -> Option<Packet> {
+        let l3 = wire::ethernet::HEADER_LEN;
+        let octets = frame.head().get(l3..)?;
+        let mut packet = match family {
+            Family::V4 => Packet::parse_v4(octets, l3, usize::MAX)?,
+            Family::V6 => Packet::parse_v6(octets, l3, usize::MAX)?,
+        };
+        packet.len = packet.len.min((frame.len() - l3) as u32);
+        if packet.len < u32::from(packet.l4 - packet.l3) {
+            return None;
+        }
+        packet.parse_upper(frame.head());
+        Some(packet)
+    }
+
     fn parse_v4(octets: &[u8], l3: usize, room: usize) -> Option<Packet> {
         // The view asks for the header alone to be there; the payload may lie in the body.
         let header = Ipv4Header::new_checked(octets).ok()?;

@@ -1,6 +1,8 @@
 //! A switch in memory for scenario tests: memory devices on every port, a virtual clock, counters to compare.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses another part of the lab")]
 
+pub mod router;
+
 use std::sync::Arc;
 
 use dataplane::bond::{Bond, BondState, BondView, HashPolicy, Member, Mode, PuntRules};
@@ -12,6 +14,45 @@ use dataplane::pipeline::Pipeline;
 use dataplane::snapshot::{Admit, Port, PortId, PriorityTags, Snapshot, Switch, SwitchId, VlanPolicy};
 use dataplane::{BurstMemory, DropReason, PortCounters};
 use wire::{MacAddr, Tpid, VlanId, VlanSet};
+
+/// Reasons of routers: `router_drop_reasons.rs` provokes them.
+pub const ROUTER_REASONS: &[DropReason] = &[
+    DropReason::PuntRateLimit,
+    DropReason::OtherHost,
+    DropReason::NotIp,
+    DropReason::IpInvalid,
+    DropReason::Martian,
+    DropReason::RpFilter,
+    DropReason::NoRoute,
+    DropReason::RouteBlackhole,
+    DropReason::RouteUnreachable,
+    DropReason::RouteProhibit,
+    DropReason::ForwardingDisabled,
+    DropReason::TtlExceeded,
+    DropReason::PacketTooBig,
+    DropReason::NotFragmentable,
+    DropReason::BeyondScope,
+    DropReason::GroupUnicast,
+    DropReason::NoListener,
+    DropReason::RouterHops,
+    DropReason::RuleDrop,
+    DropReason::RuleReject,
+    DropReason::ConntrackFull,
+    DropReason::ConntrackLimit,
+    DropReason::ConntrackClash,
+    DropReason::NatExhausted,
+    DropReason::NatFiltered,
+    DropReason::NatUntranslatable,
+    DropReason::HelperFailed,
+    DropReason::SynProxyRefused,
+    DropReason::FragmentDuplicate,
+    DropReason::FragmentOverlap,
+    DropReason::FragmentInvalid,
+    DropReason::FragmentTimeout,
+    DropReason::FragmentMemory,
+    DropReason::NeighborFailed,
+    DropReason::NeighborQueueFull,
+];
 
 /// Idle time after which the lab's switches forget an address, in ticks.
 pub const AGEING: u32 = 1000;
@@ -179,7 +220,7 @@ impl Lab {
 
     /// Drops of every port and reason that are not 0.
     pub fn all_drops(&self) -> Vec<(usize, &'static str, u64)> {
-        (0..self.devices.len())
+        (0..self.snapshot.ports.len())
             .flat_map(|port| DropReason::ALL.iter().map(move |reason| (port, reason.name(), self.drops(port, *reason))))
             .filter(|(_, _, n)| *n > 0)
             .collect()
@@ -188,7 +229,7 @@ impl Lab {
     /// Received, copied and injected frames are all transmitted, punted or dropped, over all ports.
     pub fn assert_conserved(&self) {
         let (mut came, mut went) = (0, 0);
-        for port in 0..self.devices.len() {
+        for port in 0..self.snapshot.ports.len() {
             let counters = self.counters(port);
             came += counters.rx_packets.get() + counters.copies.get() + counters.injected.get();
             went += counters.tx_packets.get()

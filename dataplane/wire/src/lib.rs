@@ -18,6 +18,7 @@ pub mod lacp;
 pub mod marker;
 pub mod slow_protocols;
 pub mod tcp;
+pub mod tcp_options;
 pub mod udp;
 pub mod virtio_net;
 

@@ -9,6 +9,12 @@ use proto::config::{Size, Span};
 use wire::MacAddr;
 
 use crate::bond_args::{AddBond, AddMember, BondExplain, DelMember, SetActive, SetBond};
+use crate::conntrack_args::Conntrack;
+use crate::iptables_args::Passed;
+use crate::router_args::{
+    AddForward, AddInterface, AddNeighbor, AddRoute, AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter, OfRouter,
+    SetInterface, SetRouter,
+};
 
 /// Drives vswitchd, a virtual switch over TAP and AF_PACKET that replaces a Linux bridge.
 #[derive(Debug, Parser)]
@@ -27,8 +33,11 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Switches", &["add-switch", "set-switch", "del-switch"]),
     ("Ports", &["add-port", "set-port", "del-port"]),
     ("Bonds", &["add-bond", "set-bond", "add-member", "del-member", "set-active", "bond-explain"]),
+    ("Routers", &["add-router", "set-router", "del-router", "add-interface", "set-interface", "del-interface"]),
+    ("Routes", &["add-route", "del-route", "add-neighbor", "del-neighbor", "add-forward", "del-forward"]),
     ("Address table", &["add-fdb", "del-fdb", "flush-fdb"]),
-    ("Look", &["show", "status", "monitor"]),
+    ("Rules", &["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore", "ipset"]),
+    ("Look", &["show", "status", "monitor", "conntrack"]),
     ("Whole configuration", &["check", "apply", "export"]),
     ("Try out", &["sim", "completions"]),
 ];
@@ -58,7 +67,7 @@ impl Cli {
             template += &format!("\n{heading}{group}:{heading:#}\n");
             for verb in *verbs {
                 let about = command.find_subcommand(verb).and_then(clap::Command::get_about).map(ToString::to_string).unwrap_or_default();
-                template += &format!("  {literal}{verb:<12}{literal:#} {about}\n");
+                template += &format!("  {literal}{verb:<17}{literal:#} {about}\n");
             }
         }
         template += &format!("\n{heading}Options:{heading:#}\n{{options}}{{after-help}}");
@@ -92,18 +101,61 @@ pub(crate) enum Verb {
     SetActive(SetActive),
     /// Say which member of a bond a flow takes, and why
     BondExplain(BondExplain),
+    /// Add a router
+    AddRouter(Box<AddRouter>),
+    /// Change settings of a router
+    SetRouter(Box<SetRouter>),
+    /// Remove a router, and the ports that are its alone
+    DelRouter(DelRouter),
+    /// Add an interface to a router
+    AddInterface(Box<AddInterface>),
+    /// Change settings of an interface
+    SetInterface(Box<SetInterface>),
+    /// Remove an interface, and the port that is its alone
+    DelInterface(DelInterface),
+    /// Add a route
+    AddRoute(AddRoute),
+    /// Remove routes to a network
+    DelRoute(DelRoute),
+    /// Bind a neighbor's address to its MAC address
+    AddNeighbor(AddNeighbor),
+    /// Remove what add-neighbor added
+    DelNeighbor(DelNeighbor),
+    /// Forward a port to a host behind the router
+    AddForward(AddForward),
+    /// No longer forward a port
+    DelForward(DelForward),
     /// Bind an address to a port (static entry)
     AddFdb(AddFdb),
     /// Remove an entry, static or learned
     DelFdb(DelFdb),
     /// Forget learned addresses
     FlushFdb(FlushFdb),
+    /// Rules of a router for IPv4, in the language of iptables
+    Iptables(Passed),
+    /// Print the rules of a router for IPv4, for iptables-restore
+    IptablesSave(Passed),
+    /// Replace the rules of a router for IPv4 by those on standard input
+    IptablesRestore(Passed),
+    /// Rules of a router for IPv6
+    #[command(name = "ip6tables")]
+    Ip6tables(Passed),
+    /// Print the rules of a router for IPv6, for ip6tables-restore
+    #[command(name = "ip6tables-save")]
+    Ip6tablesSave(Passed),
+    /// Replace the rules of a router for IPv6 by those on standard input
+    #[command(name = "ip6tables-restore")]
+    Ip6tablesRestore(Passed),
+    /// Sets of addresses for the rules of a router, in the language of ipset
+    Ipset(Passed),
     /// Show switches and ports, or one list in full
     Show(Show),
     /// Show the daemon at a glance
     Status(StatusArgs),
     /// Print events as they happen
     Monitor(Monitor),
+    /// List, count, watch and delete tracked connections, as conntrack(8) does
+    Conntrack(Box<Conntrack>),
     /// Check a configuration file; needs no daemon
     Check(Check),
     /// Replace the whole configuration by that of a file
@@ -463,6 +515,14 @@ pub(crate) enum List {
     Vlans(OfVlan),
     /// Dropped frames by port and reason
     Drops(OfPort),
+    /// Routers, their interfaces and what they have
+    Routers(OfRouter),
+    /// Interfaces of routers, their addresses and counters
+    Interfaces(OfRouter),
+    /// Routes in force
+    Routes(OfRouter),
+    /// Forwarded ports
+    Forwards(OfRouter),
     /// Worker threads and their load
     Workers,
 }
@@ -576,7 +636,7 @@ pub(crate) fn on_off(text: &str) -> Result<bool, String> {
     }
 }
 
-fn vid() -> clap::builder::RangedI64ValueParser<u16> {
+pub(crate) fn vid() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..=4094)
 }
 

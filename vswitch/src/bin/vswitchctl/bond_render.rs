@@ -21,7 +21,8 @@ impl Render {
     fn bond(self, bond: &BondInfo) -> String {
         let mac = bond.mac.map_or_else(|| "none".to_owned(), |mac| mac.to_string());
         let link = serde_json::to_value(bond.link).ok().and_then(|link| link.as_str().map(str::to_owned)).unwrap_or_default();
-        let mut text = format!("bond {}  switch {}  link {link}  mac {mac}\n", bond.name, bond.switch);
+        let switch = bond.switch.as_deref().unwrap_or("-");
+        let mut text = format!("bond {}  switch {switch}  link {link}  mac {mac}\n", bond.name);
         let mut line = String::from(" ");
         for (name, value) in bond.options.list() {
             let option = format!(" {name} {value}");

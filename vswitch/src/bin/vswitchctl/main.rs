@@ -6,8 +6,15 @@
 mod args;
 mod bond_args;
 mod bond_render;
+mod conntrack;
+mod conntrack_args;
+mod conntrack_render;
+mod iptables_args;
+mod iptables_verbs;
 mod printer;
 mod render;
+mod router_args;
+mod router_render;
 mod settings;
 mod verbs;
 

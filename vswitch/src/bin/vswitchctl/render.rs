@@ -79,7 +79,7 @@ impl Render {
                 Number("DROPS"),
             ]);
             let mut any = false;
-            for port in ports.iter().filter(|port| port.switch == switch.name) {
+            for port in ports.iter().filter(|port| port.switch.as_ref() == Some(&switch.name)) {
                 any = true;
                 table.add_row([
                     Cell::new(format!("  {}", port.name)),
@@ -160,7 +160,7 @@ impl Render {
         for port in ports {
             table.add_row([
                 Cell::new(&port.name),
-                Cell::new(&port.switch),
+                Cell::new(port.switch.as_deref().unwrap_or("-")),
                 Cell::new(kind_name(port.kind)),
                 self.link(port.link),
                 Cell::new(&port.vlan),
@@ -218,7 +218,7 @@ impl Render {
         for drop in drops {
             table.add_row([
                 Cell::new(&drop.port),
-                Cell::new(&drop.switch),
+                Cell::new(drop.switch.as_deref().unwrap_or("-")),
                 Cell::new(&drop.side),
                 self.paint(&drop.reason, Some(Color::Yellow)),
                 Cell::new(drop.count),
@@ -265,6 +265,7 @@ impl Render {
             ("daemon", format!("vswitchd {}, process {}, up {}", status.version, status.pid, seconds(status.uptime_s))),
             ("switches", status.switches.to_string()),
             ("ports", format!("{}{down}", status.ports)),
+            ("routers", status.routers.to_string()),
             ("workers", format!("{}, polling {}", status.workers, text_of(&status.poll))),
             ("changes", format!("{} since it started", status.generation)),
             ("state", status.state_dir.clone()),
@@ -329,7 +330,7 @@ fn place(port: &PortInfo) -> String {
 /// The settings that are not the default, as `key=value`, without those that have a column of their own.
 fn port_settings(port: &PortInfo) -> String {
     let shown = ["switch", "kind", "interface", "peer", "netns", "mac", "mtu", "access", "trunk", "native", "native_tagged", "qinq"];
-    let default = proto::config::PortConfig::new(port.switch.as_str());
+    let default = proto::config::PortConfig::routed();
     let mut settings = key_values(&port.config, &default);
     settings.retain(|(key, _)| !shown.contains(&key.as_str()));
     if let Some(VhostUserInfo { connected, queue_pairs, .. }) = &port.vhost_user {
@@ -339,7 +340,7 @@ fn port_settings(port: &PortInfo) -> String {
     settings.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-fn not_default<T: Serialize>(value: &T, default: &T) -> String {
+pub(crate) fn not_default<T: Serialize>(value: &T, default: &T) -> String {
     key_values(value, default).iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 

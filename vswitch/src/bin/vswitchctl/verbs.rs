@@ -7,12 +7,18 @@ use clap_complete::Shell;
 use proto::api::{self, Changed, Filter};
 use proto::bond_status::{ExplainBond, ExplainBondReply};
 use proto::client::{Client, Error};
+use proto::iptables::IptablesFamily::{Ipv4, Ipv6};
+use proto::router_api::{
+    AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter, ListForwardsReply, ListInterfacesReply, ListRoutersReply,
+    ListRoutesReply, RouterFilter, SetInterface, SetRouter,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Failure;
 use crate::args::{Cli, List, Reading, Sim, Verb};
 use crate::bond_render::explanation;
+use crate::iptables_verbs;
 use crate::printer::Printer;
 use crate::render::Render;
 
@@ -28,7 +34,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
 }
 
 /// One run: what was typed, and the connection once there is one.
-struct Session<'a> {
+pub(crate) struct Session<'a> {
     cli: &'a Cli,
     client: Option<Client>,
 }
@@ -41,7 +47,7 @@ impl Session<'_> {
         }
     }
 
-    fn call<R: DeserializeOwned>(&mut self, method: &str, parameters: &impl Serialize) -> Result<R, Error> {
+    pub(crate) fn call<R: DeserializeOwned>(&mut self, method: &str, parameters: &impl Serialize) -> Result<R, Error> {
         self.client()?.call(method, parameters)
     }
 
@@ -110,6 +116,41 @@ impl Session<'_> {
                 let reply: ExplainBondReply = self.call("ExplainBond", &request)?;
                 if a.json { Ok(printer.json_pretty(&reply)?) } else { Ok(printer.line(&explanation(&reply))?) }
             }
+            Verb::AddRouter(a) => {
+                let config = serde_json::from_value(a.settings.map().into()).map_err(|e| Failure::Usage(e.to_string()));
+                let request = AddRouter { name: a.router.clone(), config: config?, may_exist: a.may_exist };
+                self.change(printer, "AddRouter", &request)
+            }
+            Verb::SetRouter(a) => {
+                let request = SetRouter { name: a.router.clone(), set: a.changes().map_err(Failure::Usage)? };
+                self.change(printer, "SetRouter", &request)
+            }
+            Verb::DelRouter(a) => self.change(printer, "DelRouter", &DelRouter { name: a.router.clone(), if_exists: a.if_exists }),
+            Verb::AddInterface(a) => self.change(printer, "AddInterface", &a.request().map_err(Failure::Usage)?),
+            Verb::SetInterface(a) => {
+                let (router, name) = (a.router.clone(), a.interface.clone());
+                self.change(printer, "SetInterface", &SetInterface { router, name, set: a.changes().map_err(Failure::Usage)? })
+            }
+            Verb::DelInterface(a) => {
+                let request = DelInterface { router: a.router.clone(), name: a.interface.clone(), if_exists: a.if_exists };
+                self.change(printer, "DelInterface", &request)
+            }
+            Verb::AddRoute(a) => self.change(printer, "AddRoute", &a.request().map_err(Failure::Usage)?),
+            Verb::DelRoute(a) => {
+                let (router, if_exists) = (a.router.clone(), a.if_exists);
+                self.change(printer, "DelRoute", &DelRoute { router, to: a.to, via: a.via, metric: a.metric, if_exists })
+            }
+            Verb::AddNeighbor(a) => self.change(printer, "AddNeighbor", &a.request()),
+            Verb::DelNeighbor(a) => {
+                let request = DelNeighbor { router: a.router.clone(), address: a.address, dev: a.dev.clone(), if_exists: a.if_exists };
+                self.change(printer, "DelNeighbor", &request)
+            }
+            Verb::AddForward(a) => self.change(printer, "AddForward", &a.request()),
+            Verb::DelForward(a) => {
+                let (router, protocol, port) = (a.router.clone(), a.protocol, a.port);
+                let request = DelForward { router, protocol, port, address: a.address, if_exists: a.if_exists };
+                self.change(printer, "DelForward", &request)
+            }
             Verb::AddFdb(a) => {
                 let (switch, port) = (a.switch.clone(), a.port.clone());
                 self.change(printer, "AddFdb", &api::AddFdb { switch, mac: a.mac, vlan: a.vlan, port, may_exist: a.may_exist })
@@ -133,6 +174,7 @@ impl Session<'_> {
                 Ok(printer.line(&text)?)
             }),
             Verb::Monitor(a) => self.monitor(printer, a.json),
+            Verb::Conntrack(a) => crate::conntrack::run(self.client()?, printer, a),
             Verb::Check(a) => check(printer, &a.file),
             Verb::Apply(a) => {
                 let request = api::Apply { text: read(&a.file)?, file: Some(name_of(&a.file)), dry_run: a.dry_run };
@@ -146,6 +188,13 @@ impl Session<'_> {
                 }
                 Ok(printer.line(&reply.text)?)
             }
+            Verb::Iptables(a) => iptables_verbs::iptables(self, printer, a, Ipv4),
+            Verb::Ip6tables(a) => iptables_verbs::iptables(self, printer, a, Ipv6),
+            Verb::IptablesSave(a) => iptables_verbs::save(self, printer, a, Ipv4),
+            Verb::Ip6tablesSave(a) => iptables_verbs::save(self, printer, a, Ipv6),
+            Verb::IptablesRestore(a) => iptables_verbs::restore(self, printer, a, Ipv4),
+            Verb::Ip6tablesRestore(a) => iptables_verbs::restore(self, printer, a, Ipv6),
+            Verb::Ipset(a) => iptables_verbs::ipset(self, printer, a),
             Verb::Sim(sim) => self.sim(printer, sim),
             Verb::Completions(a) => completions(printer, a.shell),
         }
@@ -212,6 +261,34 @@ impl Session<'_> {
                     return print_list(printer, &reply.drops);
                 }
                 render.drops(&reply.drops)
+            }
+            Some(List::Routers(of)) => {
+                let reply: ListRoutersReply = self.call("ListRouters", &RouterFilter { router: of.router.clone() })?;
+                if json {
+                    return print_list(printer, &reply.routers);
+                }
+                render.routers(&reply.routers)
+            }
+            Some(List::Interfaces(of)) => {
+                let reply: ListInterfacesReply = self.call("ListInterfaces", &RouterFilter { router: of.router.clone() })?;
+                if json {
+                    return print_list(printer, &reply.interfaces);
+                }
+                render.interfaces(&reply.interfaces)
+            }
+            Some(List::Routes(of)) => {
+                let reply: ListRoutesReply = self.call("ListRoutes", &RouterFilter { router: of.router.clone() })?;
+                if json {
+                    return print_list(printer, &reply.routes);
+                }
+                render.routes(&reply.routes)
+            }
+            Some(List::Forwards(of)) => {
+                let reply: ListForwardsReply = self.call("ListForwards", &RouterFilter { router: of.router.clone() })?;
+                if json {
+                    return print_list(printer, &reply.forwards);
+                }
+                render.forwards(&reply.forwards)
             }
             Some(List::Workers) => {
                 let reply: api::ListWorkersReply = self.call("ListWorkers", &serde_json::json!({}))?;
@@ -325,7 +402,7 @@ fn name_of(file: &Path) -> String {
 }
 
 /// A configuration text; no more of it than the daemon would take.
-fn read(file: &Path) -> Result<String, Failure> {
+pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let limit = api::REQUEST_MAX as u64;
     let outcome = if is_stdin(file) {
@@ -346,7 +423,12 @@ fn read(file: &Path) -> Result<String, Failure> {
 fn check(printer: &mut Printer, file: &Path) -> Result<(), Failure> {
     let (text, name) = (read(file)?, name_of(file));
     let config = control::config::load(&text, &name).map_err(Failure::Local)?;
-    Ok(printer.line(&format!("{name}: good ({} switches, {} ports)", config.switch.len(), config.port.len()))?)
+    Ok(printer.line(&format!(
+        "{name}: good ({} switches, {} ports, {} routers)",
+        config.switch.len(),
+        config.port.len(),
+        config.router.len()
+    ))?)
 }
 
 fn completions(printer: &mut Printer, shell: Shell) -> Result<(), Failure> {

@@ -146,9 +146,10 @@ impl SystemDevices {
         let (netns, name) = netdev_of(port, config).ok_or_else(|| DeviceError("a port without interface".to_owned()))?;
         // The kernel would choose another address each time a TAP is made, and neighbours would send to the old one until
         // their ARP entries expire: also after a restart of the daemon.
+        let switch = config.switch.as_deref().unwrap_or_default();
         let mac = config.mac.unwrap_or_else(|| match config.kind {
-            PortKind::Host => stable_mac(&config.switch),
-            _ => stable_mac(&format!("{}\0{}\0{port}", self.instance, config.switch)),
+            PortKind::Host => stable_mac(switch),
+            _ => stable_mac(&format!("{}\0{switch}\0{port}", self.instance)),
         });
         Ok(TapOptions {
             name,
@@ -219,6 +220,10 @@ impl Devices for SystemDevices {
 
     fn set_mac(&mut self, netdev: &Netdev, mac: MacAddr) -> Result<(), DeviceError> {
         link::set_mac(&named(&netdev.netns)?, &netdev.name, netdev.index, mac).map_err(|error| DeviceError(error.to_string()))
+    }
+
+    fn stable_mac(&self, router: &str, interface: &str) -> MacAddr {
+        stable_mac(&format!("{}\0router\0{router}\0{interface}", self.instance))
     }
 
     fn speed(&mut self, netdev: &Netdev) -> Option<LinkSpeed> {

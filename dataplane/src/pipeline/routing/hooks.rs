@@ -1,0 +1,212 @@
+//! What happens to a packet at the hooks: rules, connection tracking, translation.
+
+use wire::ethernet;
+
+use super::super::Pipeline;
+use super::own::OwnKind;
+use super::{Cx, Passage, Step};
+use crate::conntrack::extension::ExtendError;
+use crate::conntrack::{self, ConfirmError, FlowRef, Status};
+use crate::drop_reason::DropReason;
+use crate::nat::{self, Inbound, Manip};
+use crate::rules::{self, Evaluation, Hook, Table, Verdict};
+use crate::synproxy::{self, Established};
+
+impl Pipeline {
+    /// Asks the rules of a table. A packet they do not accept goes no further.
+    #[inline]
+    pub(super) fn ask(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>, table: Table, hook: Hook) -> Result<(), Step> {
+        match p.router.rules(p.packet.family) {
+            Some(rules) if rules.has(table, hook) => self.ask_rules(cx, p, table, hook),
+            _ => Ok(()),
+        }
+    }
+
+    fn ask_rules(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>, table: Table, hook: Hook) -> Result<(), Step> {
+        match self.evaluate(p, table, hook) {
+            // Table `nat` is asked by `translate`.
+            Verdict::Accept | Verdict::Nat { .. } => Ok(()),
+            Verdict::Drop => Err(Step::Drop(DropReason::RuleDrop)),
+            Verdict::Reject(with) => {
+                self.reject(cx, p, hook, with);
+                Err(Step::Drop(DropReason::RuleReject))
+            }
+            Verdict::SynProxy(options) => self.syn_proxy(p, options),
+        }
+    }
+
+    fn evaluate(&mut self, p: &mut Passage<'_, '_, '_>, table: Table, hook: Hook) -> Verdict {
+        let Some(rules) = p.router.rules(p.packet.family) else { return Verdict::Accept };
+        let path_mtu = p.path_mtu();
+        rules.evaluate(
+            table,
+            hook,
+            &mut Evaluation {
+                frame: p.frame,
+                packet: &mut p.packet,
+                in_interface: p.in_interface,
+                out_interface: p.out_interface,
+                mark: &mut p.mark,
+                tracking: (table != Table::Raw).then_some(&mut p.tracking),
+                conntrack: &p.router.state.connections,
+                template: &mut p.template,
+                router: p.router,
+                path_mtu,
+                now: self.time,
+                worker: self.worker,
+                cache: &mut self.routing.cache,
+                events: &self.events,
+            },
+        )
+    }
+
+    fn conntrack_at<'s>(&self, cx: &Cx<'_>, p: &Passage<'_, '_, 's>) -> conntrack::At<'s> {
+        conntrack::At {
+            settings: &p.router.conntrack,
+            zone: p.router.zone,
+            worker: self.worker,
+            ingress: cx.origin,
+            now: self.time,
+            own: p.in_interface.is_none(),
+        }
+    }
+
+    /// Finds the flow of the packet.
+    #[inline]
+    pub(super) fn track(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>) {
+        p.tracking = p.router.state.connections.track(&self.conntrack_at(cx, p), &p.template, &p.packet, p.frame);
+        if p.by_syn_proxy && matches!(p.tracking.flow, FlowRef::New(_)) {
+            p.tracking.status.insert(Status::SYN_PROXY);
+        }
+    }
+
+    /// Translates one end of the packet, as its flow says; the first packet of a flow decides (`nf_nat_inet_fn`,
+    /// `net/netfilter/nf_nat_core.c`).
+    #[inline]
+    pub(super) fn translate(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>, manip: Manip, hook: Hook) -> Result<(), Step> {
+        if matches!(p.tracking.flow, FlowRef::New(_)) {
+            self.bind(cx, p, manip, hook)?;
+        }
+        if !p.tracking.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {
+            return Ok(());
+        }
+        nat::translate(p.frame, &mut p.packet, &p.tracking, manip).map_err(|_| Step::Drop(DropReason::NatUntranslatable))
+    }
+
+    /// Decides how the flow that this packet begins is translated.
+    #[inline(never)]
+    fn bind(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>, manip: Manip, hook: Hook) -> Result<(), Step> {
+        let done = match manip {
+            Manip::Source => Status::SRC_NAT_DONE,
+            Manip::Destination => Status::DST_NAT_DONE,
+        };
+        let (router, at) = (p.router, self.conntrack_at(cx, p));
+        let state = &router.state.translations;
+        let exhausted = |_| Step::Drop(DropReason::NatExhausted);
+        if p.tracking.new_flow().is_some_and(|flow| flow.nat.is_some()) && !p.tracking.status.intersects(done) {
+            // Another flow announced this one, and said how.
+            state.follow(&router.state.connections, &at, &mut p.tracking, &router.nat).map_err(exhausted)?;
+        }
+        if p.tracking.status.contains(done) {
+            return Ok(());
+        }
+        let order = match router.rules(p.packet.family) {
+            Some(rules) if rules.has(Table::Nat, hook) => self.evaluate(p, Table::Nat, hook),
+            _ => Verdict::Accept,
+        };
+        let range = match &order {
+            Verdict::Nat { range, hairpin, .. } => {
+                p.hairpin |= *hairpin;
+                Some(range)
+            }
+            Verdict::Drop => return Err(Step::Drop(DropReason::RuleDrop)),
+            _ => None,
+        };
+        if range.is_none() && hook == Hook::Prerouting {
+            match state.inbound(&router.state.connections, &at, &mut p.tracking, &router.nat) {
+                Inbound::Translated => {
+                    p.hairpin = true;
+                    return Ok(());
+                }
+                Inbound::Filtered => return Err(Step::Drop(DropReason::NatFiltered)),
+                Inbound::Unmapped => {}
+            }
+        }
+        if range.is_none() && hook == Hook::Postrouting && p.hairpin && p.in_interface == p.out_interface {
+            return state.hairpin(&router.state.connections, &at, &mut p.tracking, &router.nat).map_err(exhausted);
+        }
+        state.bind(&router.state.connections, &at, &mut p.tracking, manip, range, &router.nat).map_err(exhausted)
+    }
+
+    /// Enters the flow that this packet begins into the table.
+    #[inline]
+    pub(super) fn confirm(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>) -> Result<(), Step> {
+        if !matches!(p.tracking.flow, FlowRef::New(_)) {
+            return Ok(());
+        }
+        let at = self.conntrack_at(cx, p);
+        p.router.state.connections.confirm(&at, &mut p.tracking).map_err(|error| {
+            Step::Drop(match error {
+                ConfirmError::TableFull => DropReason::ConntrackFull,
+                ConfirmError::Quota => DropReason::ConntrackLimit,
+                ConfirmError::Clash | ConfirmError::ChainTooLong => DropReason::ConntrackClash,
+            })
+        })
+    }
+
+    /// What few flows need: helpers, adjusted sequence numbers, the SYN proxy.
+    #[inline]
+    pub(super) fn extend(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>) -> Result<(), Step> {
+        let at = self.conntrack_at(cx, p);
+        let router = p.router;
+        match router.state.connections.extend(&router.state.syn_proxy, &at, p.frame, &mut p.packet, &mut p.tracking) {
+            Ok(Established::Pass) => Ok(()),
+            Ok(Established::Open(to_server)) => {
+                self.send_as_client(p, &to_server);
+                Err(Step::Taken)
+            }
+            Ok(Established::Opened { to_server, to_client }) => {
+                self.send_as_client(p, &to_server);
+                self.send_segment(p, OwnKind::Untracked, &to_client);
+                Err(Step::Taken)
+            }
+            Err(ExtendError::Helper(_)) => Err(Step::Drop(DropReason::HelperFailed)),
+            Err(_) => Err(Step::Drop(DropReason::SynProxyRefused)),
+        }
+    }
+
+    /// A rule gave the packet to the SYN proxy. What it does not want goes on.
+    #[cold]
+    fn syn_proxy(&mut self, p: &Passage<'_, '_, '_>, options: rules::SynProxy) -> Result<(), Step> {
+        let rules::SynProxy { mss, wscale, sack_perm, timestamp, ecn } = options;
+        let offer = synproxy::Options { mss, wscale, sack_perm, timestamp, ecn };
+        match p.router.state.syn_proxy.target(&offer, p.frame, &p.packet, self.time) {
+            Ok(synproxy::Verdict::Continue) => Ok(()),
+            Ok(synproxy::Verdict::Answer(to_client)) => {
+                self.send_segment(p, OwnKind::Untracked, &to_client);
+                Err(Step::Taken)
+            }
+            Ok(synproxy::Verdict::Open(to_server)) => {
+                self.send_as_client(p, &to_server);
+                Err(Step::Taken)
+            }
+            Err(_) => Err(Step::Drop(DropReason::SynProxyRefused)),
+        }
+    }
+
+    fn send_as_client(&mut self, p: &Passage<'_, '_, '_>, segment: &synproxy::Segment) {
+        if let Some(interface) = p.in_interface {
+            self.send_segment(p, OwnKind::Client(interface), segment);
+        }
+    }
+
+    fn send_segment(&mut self, p: &Passage<'_, '_, '_>, kind: OwnKind, segment: &synproxy::Segment) {
+        self.routing.own.add(|own| {
+            (own.router, own.family, own.scope, own.at) = (p.router.id, p.packet.family, p.in_interface, p.at);
+            own.kind = kind;
+            let octets = segment.octets();
+            own.octets.get_mut(ethernet::HEADER_LEN..ethernet::HEADER_LEN + octets.len())?.copy_from_slice(octets);
+            Some(octets.len())
+        });
+    }
+}
