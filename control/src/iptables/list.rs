@@ -167,7 +167,7 @@ impl View<'_> {
         }
         text.push_str("target     prot opt");
         if style.verbose {
-            text.push_str(" in     out   ");
+            text.push_str(" in     out    ");
         }
         text.push_str(" source               destination         \n");
     }

@@ -74,8 +74,8 @@ fn only_in(what: &str, table: Table, allowed: &[Table]) -> Result<(), String> {
 fn check_match(m: &Match, family: Family, hooks: HookSet) -> Result<(), String> {
     use Hook::{Forward, Input, Output, Postrouting, Prerouting};
     match &m.test {
-        Test::InInterface(_) => only_at("-i", hooks, &[Prerouting, Input, Forward]),
-        Test::OutInterface(_) => only_at("-o", hooks, &[Forward, Output, Postrouting]),
+        // Those of interfaces the packet does not yet, or no longer, have hold for none. Chains that several hooks share
+        // commonly ask for them; only base chains refuse them, which is the language's business.
         Test::MacSource(_) => only_at("match mac", hooks, &[Prerouting, Input, Forward]),
         Test::RpFilter { .. } => only_at("match rpfilter", hooks, &[Prerouting]),
         Test::AddressType { limit_interface: Some(End::Source), .. } => {
