@@ -247,9 +247,12 @@ impl RouterView for Router {
             AddressType::Broadcast => AddressTypes::BROADCAST,
             AddressType::Unicast => AddressTypes::UNICAST,
             AddressType::Multicast => AddressTypes::MULTICAST,
-            AddressType::Blackhole => AddressTypes::BLACKHOLE,
-            AddressType::Unreachable => AddressTypes::UNREACHABLE,
-            AddressType::Prohibit => AddressTypes::PROHIBIT,
+            // Where no route leads is the routing table's business, which Linux does not ask in IPv4 (`inet_addr_type`), and in IPv6
+            // for any error alike (`match_lookup_rt6`, `net/netfilter/xt_addrtype.c`).
+            AddressType::Blackhole | AddressType::Unreachable | AddressType::Prohibit => match family {
+                Family::V4 => AddressTypes::UNICAST,
+                Family::V6 => AddressTypes::UNREACHABLE,
+            },
         }
     }
 

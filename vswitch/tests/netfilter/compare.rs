@@ -1,7 +1,7 @@
 //! Plays the same sequences at two systems, and shortens those that they disagree about.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Instant;
 
 use crate::connections::Connection;
@@ -87,7 +87,7 @@ impl<'a> Pair<'a> {
     }
 
     /// What the rules of both counted since this was last called.
-    fn count(&mut self) -> [Vec<String>; 2] {
+    fn count(&mut self) -> [Vec<Counted>; 2] {
         let now = [self.left.counters(), self.right.counters()].map(|text| counts(&text));
         let before = std::mem::replace(&mut self.counted, now.clone());
         [0, 1].map(|i| {
@@ -95,14 +95,18 @@ impl<'a> Pair<'a> {
             rules
                 .map(|(at, rule)| {
                     let (packets, octets) = before[i].get(at).map_or((0, 0), |before| (before.packets, before.octets));
-                    format!("[{}:{}] {}", rule.packets.wrapping_sub(packets), rule.octets.wrapping_sub(octets), rule.text)
+                    Counted {
+                        text: rule.text.clone(),
+                        packets: rule.packets.wrapping_sub(packets),
+                        octets: rule.octets.wrapping_sub(octets),
+                    }
                 })
                 .collect()
         })
     }
 
     /// One script by itself, with hosts that were not there before.
-    fn both(&mut self, rules: &RuleSet, script: &Script) -> ([View; 2], [Vec<String>; 2]) {
+    fn both(&mut self, rules: &RuleSet, script: &Script) -> ([View; 2], [Vec<Counted>; 2]) {
         if self.next_slot == u16::MAX {
             self.load(rules);
         }
@@ -139,7 +143,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    fn explain(&self, rules: &RuleSet, seed: u64, script: &Script, [left, right]: [&View; 2], counted: &[Vec<String>; 2]) -> String {
+    fn explain(&self, rules: &RuleSet, seed: u64, script: &Script, [left, right]: [&View; 2], counted: &[Vec<Counted>; 2]) -> String {
         let names = [self.left.name(), self.right.name()];
         let mut text = format!("rules \"{}\", seed {seed:#x}\n{script}", rules.name);
         let mut both = |what: &str, left: &[String], right: &[String]| {
@@ -164,7 +168,7 @@ impl<'a> Pair<'a> {
             both("tracked:", &connections(left), &connections(right));
         }
         for (left, right) in counted[0].iter().zip(&counted[1]).filter(|(left, right)| left != right) {
-            both("counted:", std::slice::from_ref(left), std::slice::from_ref(right));
+            both("counted:", &[left.to_string()], &[right.to_string()]);
         }
         text
     }
@@ -203,22 +207,60 @@ fn connections_agree(left: &View, right: &View) -> bool {
     left.connections.len() == right.connections.len() && left.connections.iter().zip(&right.connections).all(same)
 }
 
-/// What a rule or a policy has counted.
-#[derive(Clone)]
-struct Count {
+/// What a rule counted meanwhile.
+#[derive(Debug)]
+struct Counted {
     text: String,
     packets: u64,
     octets: u64,
 }
 
-/// The counters in what `iptables-save -c` prints, but for those of the markers.
+/// Systems may write the same rule in different ways.
+impl PartialEq for Counted {
+    fn eq(&self, other: &Counted) -> bool {
+        (self.packets, self.octets) == (other.packets, other.octets)
+    }
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}:{}] {}", self.packets, self.octets, self.text)
+    }
+}
+
+/// What a rule has counted.
+#[derive(Clone)]
+struct Count {
+    /// Its place: family, table, chain and number.
+    place: (usize, String, String, usize),
+    text: String,
+    packets: u64,
+    octets: u64,
+}
+
+/// The counters in what `iptables-save -c` and then `ip6tables-save -c` print, but for those of the markers.
 fn counts(text: &str) -> Vec<Count> {
     let marker = format!("--dport {} ", crate::wires::MARKER_PORT);
-    let of_rule = |line: &str| {
-        let (counters, text) = line.strip_prefix('[')?.split_once("] ")?;
-        let (packets, octets) = counters.split_once(':')?;
+    let mut counts: Vec<Count> = Vec::new();
+    let (mut table, mut seen) = (String::new(), Vec::new());
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('*') {
+            table = name.to_owned();
+            seen.push(table.clone());
+        }
+        let Some((counters, rule)) = line.strip_prefix('[').and_then(|line| line.split_once("] -A ")) else { continue };
+        if line.contains(&marker) {
+            continue;
+        }
         let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("counters in {line}"));
-        (!line.contains(&marker)).then(|| Count { text: text.to_owned(), packets: number(packets), octets: number(octets) })
-    };
-    text.lines().filter_map(of_rule).collect()
+        let (packets, octets) = counters.split_once(':').unwrap_or_else(|| panic!("counters in {line}"));
+        let chain = rule.split(' ').next().unwrap_or_default().to_owned();
+        let family = seen.iter().filter(|name| **name == table).count();
+        let before = counts.iter().filter(|count| (count.place.0, &count.place.1, &count.place.2) == (family, &table, &chain)).count();
+        let text = format!("-t {table} -A {rule}");
+        counts.push(Count { place: (family, table.clone(), chain, before), text, packets: number(packets), octets: number(octets) });
+    }
+    // Each system saves its tables and chains in an order of its own.
+    counts.sort_by(|a, b| a.place.cmp(&b.place));
+    counts
 }

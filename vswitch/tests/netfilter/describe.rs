@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use crate::packet::{self, Ends};
-use crate::place::Host;
+use crate::place::{Host, Side};
 
 /// The names of what routers choose, in one sequence at one system.
 #[derive(Clone, Debug)]
@@ -122,7 +122,24 @@ fn line(octets: &[u8], id: u16, names: &mut Names, quoted: bool, text: &mut Stri
         let _ = write!(text, "no IP packet of {} octets, version {:?}", octets.len(), octets.first().map(|octet| octet >> 4));
         return;
     };
-    let same = |is: bool| if is { "same" } else { "other" };
+    // What the router itself says of a packet has an identification that is its choice (RFC 6864).
+    let is_own = !quoted && Side::BOTH.iter().any(|side| names.address(headers.ends.source) == Host::Router(*side).to_string()) && {
+        let l4 = &octets[headers.upper..];
+        match headers.protocol {
+            packet::ICMP | packet::ICMPV6 => matches!(l4.first(), Some(0 | 14 | 129)) || icmp_error(octets, &headers).is_some(),
+            packet::TCP => l4.get(13).is_some_and(|flags| flags & packet::RST != 0),
+            _ => false,
+        }
+    };
+    let same = |is: bool| {
+        if is_own {
+            "any"
+        } else if is {
+            "same"
+        } else {
+            "other"
+        }
+    };
     let (from, to) = (names.address(headers.ends.source), names.address(headers.ends.destination));
     let _ = write!(text, "{from} > {to} ");
     let upper_end = if octets[0] >> 4 == 4 {

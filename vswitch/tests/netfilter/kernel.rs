@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use crate::connections::Connection;
 use crate::lab::Lab;
-use crate::place::{Family, Side, dead_routes};
+use crate::place::{Family, LONGER_TIMEOUTS, Side, dead_routes};
 use crate::rule_sets::RuleSet;
 use crate::system::System;
 use crate::wires::Wires;
@@ -38,6 +38,9 @@ impl Kernel {
             ("net/ipv4/conf/all/rp_filter", "0"),
             ("net/ipv4/conf/default/rp_filter", "0"),
         ];
+        for (timeout, seconds) in LONGER_TIMEOUTS {
+            write_setting(&lab, &format!("net/netfilter/nf_conntrack_{timeout}"), &seconds.to_string());
+        }
         for (key, value) in settings {
             write_setting(&lab, key, value);
         }
@@ -107,8 +110,8 @@ impl System for Kernel {
         self.lab.home.run("conntrack -F");
     }
 
-    fn wires(&mut self) -> &mut Wires {
-        &mut self.wires
+    fn exchange(&mut self, side: Side, packet: &[u8]) -> Vec<(Side, Vec<u8>)> {
+        self.wires.exchange(side, packet)
     }
 
     fn connections(&self) -> Vec<Connection> {

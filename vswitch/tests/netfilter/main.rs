@@ -4,7 +4,8 @@
 //! ends the test holds (`wires`). `compare` plays each sequence at both, compares what came out after each packet, the
 //! connections tracked in the end, and what the rules counted; a sequence that differs is shortened and printed.
 //!
-//! `VSWITCH_DIFF_SEED` repeats or varies a run, `VSWITCH_DIFF_COUNT` is the number of sequences: see `./run differential`.
+//! `VSWITCH_DIFF_SEED` repeats or varies a run, `VSWITCH_DIFF_COUNT` is the number of sequences, `VSWITCH_DIFF_RULES` a part of the name of the rule sets,
+//! `VSWITCH_DIFF_FEW` how many differences a rule set shows at most: see `./run differential`.
 
 #![allow(clippy::print_stderr, reason = "tests say what they skip")]
 
@@ -12,6 +13,7 @@ mod compare;
 mod connections;
 mod describe;
 mod generate;
+mod in_process;
 mod kernel;
 #[path = "../e2e/lab.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "the laboratory of the end-to-end tests does more than is needed here")]
@@ -27,13 +29,13 @@ mod wires;
 
 use compare::Pair;
 use connections::Connection;
+use in_process::InProcess;
 use kernel::Kernel;
-use place::Family;
+use place::{Family, Side};
 use random::Random;
 use rule_sets::RuleSet;
 use script::Script;
 use system::System;
-use wires::Wires;
 
 const PROGRAMS: [&str; 5] = ["iptables-restore", "ip6tables-restore", "ipset", "conntrack", "ip6tables-save"];
 
@@ -67,6 +69,7 @@ fn scripts(seed: u64, count: u64) -> Vec<(u64, Script)> {
 fn campaign(left: &mut dyn System, right: &mut dyn System, count: u64) {
     let seed = number("VSWITCH_DIFF_SEED", 1);
     let count = number("VSWITCH_DIFF_COUNT", count);
+    let few = number("VSWITCH_DIFF_FEW", 3) as usize;
     let only = std::env::var("VSWITCH_DIFF_RULES").unwrap_or_default();
     let mut pair = Pair::new(left, right);
     let fixed = rule_sets::all();
@@ -79,7 +82,7 @@ fn campaign(left: &mut dyn System, right: &mut dyn System, count: u64) {
         let scripts = scripts(random.next(), each);
         if rules.name.contains(&only) {
             // Few enough at once that no timeout passes before the connections are listed.
-            scripts.chunks(100).for_each(|some| differences.extend(pair.compare(rules, some, 3)));
+            scripts.chunks(100).for_each(|some| differences.extend(pair.compare(rules, some, few)));
         }
     }
     for text in &pair.unrepeated {
@@ -109,8 +112,8 @@ impl System for Mistaken {
         self.kernel.load(&rules.with(self.mistake.0, self.mistake.1));
     }
 
-    fn wires(&mut self) -> &mut Wires {
-        self.kernel.wires()
+    fn exchange(&mut self, side: Side, packet: &[u8]) -> Vec<(Side, Vec<u8>)> {
+        self.kernel.exchange(side, packet)
     }
 
     fn connections(&self) -> Vec<Connection> {
@@ -127,6 +130,14 @@ impl System for Mistaken {
 fn the_kernel_agrees_with_itself() {
     if able("the_kernel_agrees_with_itself") {
         campaign(&mut Kernel::new("left"), &mut Kernel::new("right"), 340);
+    }
+}
+
+/// The way of a packet through a router of ours ends as through the kernel, and leaves the same state.
+#[test]
+fn the_data_plane_agrees_with_the_kernel() {
+    if able("the_data_plane_agrees_with_the_kernel") {
+        campaign(&mut Kernel::new("kernel"), &mut InProcess::new(), 1000);
     }
 }
 

@@ -264,6 +264,8 @@ pub(crate) fn damage(octets: &mut Vec<u8>, protocol: u8, damage: Damage) {
     let upper = if v4 { usize::from(octets[0] & 15) * 4 } else { 40 };
     let length = if v4 { 2..4 } else { 4..6 };
     let said = u16::from_be_bytes(octets[length.clone()].try_into().unwrap());
+    // Behind an IPv6 header that is followed by an extension these would be lengths of nothing we know.
+    let is_plain = v4 || !matches!(octets[6], 0 | 43 | 44 | 60);
     let set_length = |octets: &mut Vec<u8>, new: u16| octets[length].copy_from_slice(&new.to_be_bytes());
     match damage {
         Damage::IpChecksum if v4 => octets[10] ^= 0x55,
@@ -272,7 +274,8 @@ pub(crate) fn damage(octets: &mut Vec<u8>, protocol: u8, damage: Damage) {
         Damage::HeaderLength => set_length(octets, said + 1),
         Damage::TooLong => set_length(octets, said + 100),
         Damage::TooShort if v4 => set_length(octets, 19),
-        Damage::TooShort => set_length(octets, 3),
+        Damage::TooShort if is_plain => set_length(octets, 3),
+        Damage::TooShort => {}
         Damage::Trailing => octets.extend([0xee; 9]),
         Damage::UpperChecksum => {
             let at = match protocol {

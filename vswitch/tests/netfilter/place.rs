@@ -94,6 +94,15 @@ pub(crate) fn dead_routes(family: Family) -> &'static [(&'static str, &'static s
     }
 }
 
+/// Timeouts of connections that are too short by default to be compared at leisure: sysctl without `nf_conntrack_`, seconds.
+pub(crate) const LONGER_TIMEOUTS: &[(&str, u64)] = &[
+    ("sctp_timeout_cookie_wait", 51),
+    ("sctp_timeout_cookie_echoed", 52),
+    ("sctp_timeout_shutdown_sent", 53),
+    ("sctp_timeout_shutdown_recd", 54),
+    ("sctp_timeout_shutdown_ack_sent", 55),
+];
+
 /// An address of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Host {

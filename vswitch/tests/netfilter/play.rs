@@ -36,7 +36,7 @@ pub(crate) fn play(system: &mut dyn System, script: &Script, rules: &RuleSet, sl
         let flow = &script.flows[step.flow()];
         let (side, octets, id) = make(step, flow, &arrived[step.flow()], script.family, slot);
         let sent = headers(&octets);
-        let out = system.wires().exchange(side, &[octets]);
+        let out = system.exchange(side, &octets);
         if let (Step::Packet { flow, way, .. }, Some(sent)) = (step, sent) {
             let arrival = out.iter().find_map(|(side, octets)| {
                 let now = headers(octets)?;

@@ -1,8 +1,8 @@
 //! What can be compared: a router that rules are loaded into, packets pass through, and whose connections can be listed.
 
 use crate::connections::Connection;
+use crate::place::Side;
 use crate::rule_sets::RuleSet;
-use crate::wires::Wires;
 
 pub(crate) trait System {
     /// What it is called in reports.
@@ -15,7 +15,9 @@ pub(crate) trait System {
     /// If it refuses the rules.
     fn load(&mut self, rules: &RuleSet);
 
-    fn wires(&mut self) -> &mut Wires;
+    /// Gives it an IP packet from the neighbour at a side, and takes what comes out until all that it does about it is done: IP
+    /// packets, those at the LAN first.
+    fn exchange(&mut self, side: Side, packet: &[u8]) -> Vec<(Side, Vec<u8>)>;
 
     /// All connections it tracks.
     fn connections(&self) -> Vec<Connection>;

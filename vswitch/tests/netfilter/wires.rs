@@ -73,16 +73,14 @@ impl Wires {
         packet::ip(ends, packet::UDP, &Ip::default(), None, &upper)
     }
 
-    /// Gives IP packets to the router, and takes what comes out until all that it does about them is done. What comes out is
-    /// sorted by side; on a side, it is in order.
+    /// Gives an IP packet to the router, and takes what comes out until all that it does about it is done. What comes out is sorted
+    /// by side; on a side, it is in order.
     ///
     /// # Panics
     ///
     /// If the markers do not come out within [`DEADLINE`].
-    pub(crate) fn exchange(&mut self, side: Side, packets: &[Vec<u8>]) -> Vec<(Side, Vec<u8>)> {
-        for packet in packets {
-            self.send(side, packet);
-        }
+    pub(crate) fn exchange(&mut self, side: Side, packet: &[u8]) -> Vec<(Side, Vec<u8>)> {
+        self.send(side, packet);
         self.marker += 1;
         for to in Side::BOTH {
             self.send(side, &self.marker(side, to));
