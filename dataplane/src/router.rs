@@ -241,9 +241,11 @@ impl RouterView for Router {
     }
 
     fn address_types(&self, family: Family, address: Address, interface: Option<InterfaceId>) -> AddressTypes {
+        // IPv6: every unicast address is UNICAST, whoever has it.
+        let local = if family == Family::V6 { AddressTypes(AddressTypes::LOCAL.0 | AddressTypes::UNICAST.0) } else { AddressTypes::LOCAL };
         match self.fib(family).address_type(address, interface) {
             AddressType::Unspecified => AddressTypes::UNSPEC,
-            AddressType::Local => AddressTypes::LOCAL,
+            AddressType::Local => local,
             AddressType::Broadcast => AddressTypes::BROADCAST,
             AddressType::Unicast => AddressTypes::UNICAST,
             AddressType::Multicast => AddressTypes::MULTICAST,
@@ -251,7 +253,7 @@ impl RouterView for Router {
             // for any error alike (`match_lookup_rt6`, `net/netfilter/xt_addrtype.c`).
             AddressType::Blackhole | AddressType::Unreachable | AddressType::Prohibit => match family {
                 Family::V4 => AddressTypes::UNICAST,
-                Family::V6 => AddressTypes::UNREACHABLE,
+                Family::V6 => AddressTypes(AddressTypes::UNREACHABLE.0 | AddressTypes::UNICAST.0),
             },
         }
     }

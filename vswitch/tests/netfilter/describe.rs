@@ -109,44 +109,51 @@ pub(crate) fn icmp_error<'a>(octets: &'a [u8], headers: &Headers) -> Option<(u8,
     is_error.then(|| (l4[0], l4[1], &l4[8..]))
 }
 
-/// Describes an IP packet. `id` is the identification (IPv4) or flow label (IPv6) of the packet that was sent.
-pub(crate) fn describe(octets: &[u8], id: u16, names: &mut Names) -> String {
+/// What the identification (IPv4) or flow label (IPv6) of a packet is compared with.
+#[derive(Clone, Copy)]
+pub(crate) enum Id {
+    /// That of the packet that was sent.
+    Of(u16),
+    /// Nothing: the router made the packet, and chose (RFC 6864).
+    Any,
+}
+
+/// Describes an IP packet.
+pub(crate) fn describe(octets: &[u8], id: Id, names: &mut Names) -> String {
     let mut text = String::new();
     line(octets, id, names, false, &mut text);
     text
 }
 
-fn line(octets: &[u8], id: u16, names: &mut Names, quoted: bool, text: &mut String) {
+fn line(octets: &[u8], id: Id, names: &mut Names, quoted: bool, text: &mut String) {
     let Some(headers) = headers(octets) else {
         // The octets are not compared: ports that were translated may be among them.
         let _ = write!(text, "no IP packet of {} octets, version {:?}", octets.len(), octets.first().map(|octet| octet >> 4));
         return;
     };
-    // What the router itself says of a packet has an identification that is its choice (RFC 6864).
-    let is_own = !quoted && Side::BOTH.iter().any(|side| names.address(headers.ends.source) == Host::Router(*side).to_string()) && {
-        let l4 = &octets[headers.upper..];
-        match headers.protocol {
-            packet::ICMP | packet::ICMPV6 => matches!(l4.first(), Some(0 | 14 | 129)) || icmp_error(octets, &headers).is_some(),
-            packet::TCP => l4.get(13).is_some_and(|flags| flags & packet::RST != 0),
-            _ => false,
+    // An error of the router's own.
+    let is_own = !quoted
+        && icmp_error(octets, &headers).is_some()
+        && Side::BOTH.iter().any(|side| names.address(headers.ends.source) == Host::Router(*side).to_string());
+    let same = |found: u32| match id {
+        Id::Of(id) if !is_own => {
+            if found == u32::from(id) {
+                "same"
+            } else {
+                "other"
+            }
         }
-    };
-    let same = |is: bool| {
-        if is_own {
-            "any"
-        } else if is {
-            "same"
-        } else {
-            "other"
-        }
+        _ => "any",
     };
     let (from, to) = (names.address(headers.ends.source), names.address(headers.ends.destination));
     let _ = write!(text, "{from} > {to} ");
     let upper_end = if octets[0] >> 4 == 4 {
         let word = |at: usize| u16::from_be_bytes([octets[at], octets[at + 1]]);
-        let _ = write!(text, "tos {:#x} id {} ttl {} len {}", octets[1], same(word(4) == id), octets[8], word(2));
+        let _ = write!(text, "tos {:#x} id {} ttl {} len {}", octets[1], same(word(4).into()), octets[8], word(2));
+        // Whether fragments that were put together and cut again have DF depends on which way of doing so the kernel takes.
+        let is_fragment = word(6) & 0x3fff != 0;
         for (bit, name) in [(0x8000, " evil"), (0x4000, " DF"), (0x2000, " MF")] {
-            if word(6) & bit != 0 {
+            if word(6) & bit != 0 && !(bit == 0x4000 && is_fragment) {
                 text.push_str(name);
             }
         }
@@ -165,14 +172,19 @@ fn line(octets: &[u8], id: u16, names: &mut Names, quoted: bool, text: &mut Stri
         let label = u16::from_be_bytes([octets[2], octets[3]]);
         let len = u16::from_be_bytes([octets[4], octets[5]]);
         let class = octets[0] << 4 | octets[1] >> 4;
-        let _ = write!(text, "class {class:#x} label {} hops {} len {len}", same(label == id && octets[1] & 15 == 0), octets[7]);
+        let _ = write!(
+            text,
+            "class {class:#x} label {} hops {} len {len}",
+            same(u32::from(octets[1] & 15) << 16 | u32::from(label)),
+            octets[7]
+        );
         if headers.upper > 40 {
             // The identification of a fragment header that the router wrote is its choice.
             let mut extensions = octets[40..headers.upper].to_vec();
             let (mut kind, mut at) = (octets[6], 0);
             while let Some(extension) = extensions.get_mut(at..at + 8) {
                 if kind == 44 {
-                    let is_same = extension[4..] == u32::from(id).to_be_bytes();
+                    let is_same = matches!(id, Id::Of(id) if extension[4..] == u32::from(id).to_be_bytes());
                     extension[4..].fill(if is_same { 0x5a } else { 0x0f });
                 }
                 (kind, at) = (extension[0], at + if kind == 44 { 8 } else { (usize::from(extension[1]) + 1) * 8 });
@@ -194,7 +206,7 @@ fn line(octets: &[u8], id: u16, names: &mut Names, quoted: bool, text: &mut Stri
     upper(octets, &headers, id, names, cut, quoted, text);
 }
 
-fn upper(octets: &[u8], headers: &Headers, id: u16, names: &mut Names, cut: bool, quoted: bool, text: &mut String) {
+fn upper(octets: &[u8], headers: &Headers, id: Id, names: &mut Names, cut: bool, quoted: bool, text: &mut String) {
     let l4 = octets.get(headers.upper..).unwrap_or(&[]);
     let word = |at: usize| u16::from_be_bytes([l4[at], l4[at + 1]]);
     let long = |at: usize| u32::from(word(at)) << 16 | u32::from(word(at + 2));

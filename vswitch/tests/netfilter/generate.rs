@@ -96,14 +96,7 @@ impl Teller {
         let mut flow = self.flows.len() - 1;
         if self.random.one_in(24) {
             // From where nobody should.
-            let odd = *self.random.pick(&[
-                Host::Martian(0),
-                Host::Martian(1),
-                Host::Martian(2),
-                Host::Martian(4),
-                Host::Router(Side::Wan),
-                Host::Wan(n),
-            ]);
+            let odd = *self.random.pick(&[Host::Martian(0), Host::Martian(1), Host::Martian(4), Host::Router(Side::Wan)]);
             self.flows[flow].from = odd;
         }
         // Another host with the same port to the same target: what a masquerading router has to tell apart.
@@ -137,7 +130,7 @@ impl Teller {
 
     fn ip_options(&mut self) -> Vec<u8> {
         if self.family == Family::V6 {
-            return vec![*self.random.pick(&[0, 60, 43])];
+            return vec![*self.random.pick(&[0, 60])];
         }
         // Router alert (RFC 2113). The kernel works on others - records the route, refuses to be told one, complains about what is
         // malformed - and the switch passes them on as they are (docs/deviations.md).
@@ -276,7 +269,8 @@ impl Teller {
         (0..1 + self.random.below(4))
             .map(|i| {
                 let way = if i > 0 && self.random.one_in(2) { Way::Reply } else { Way::Original };
-                let len = *self.random.pick(&[0, 4, 64, 900]);
+                // The kernel wants eight octets of GRE to translate it.
+                let len = *self.random.pick(&[if protocol == GRE { 8 } else { 0 }, 4, 64, 900]);
                 self.packet(flow, way, Upper::Plain { protocol, len })
             })
             .collect()
@@ -429,8 +423,6 @@ impl Teller {
         let quote = match self.random.below(14) {
             0 => Quote::UnknownFlow,
             1 => Quote::Short(*self.random.pick(&[0, 4, 7, 8, 16])),
-            // Of IPv6 the kernel does not look at the version.
-            2 if self.family == Family::V4 => Quote::BadHeader,
             3 => Quote::BadChecksum,
             4 => Quote::OfError,
             _ => Quote::Last,

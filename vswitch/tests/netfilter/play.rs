@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use crate::describe::{Names, describe, headers, icmp_error};
+use crate::describe::{Id, Names, describe, headers, icmp_error};
 use crate::packet::{self, Ends};
-use crate::place::{Family, Side};
+use crate::place::{Family, Host, Side};
 use crate::rule_sets::RuleSet;
 use crate::script::{Flow, Quote, Script, Step, Way};
 use crate::system::System;
@@ -34,8 +34,13 @@ pub(crate) fn play(system: &mut dyn System, script: &Script, rules: &RuleSet, sl
     let mut fates = Vec::new();
     for step in &script.steps {
         let flow = &script.flows[step.flow()];
+        if is_spoofed(step, flow, &arrived[step.flow()], script.family) {
+            fates.push(Vec::new());
+            continue;
+        }
         let (side, octets, id) = make(step, flow, &arrived[step.flow()], script.family, slot);
         let sent = headers(&octets);
+        let answer = sent.as_ref().map(|sent| (sent.ends.destination, sent.ends.source));
         let out = system.exchange(side, &octets);
         if let (Step::Packet { flow, way, .. }, Some(sent)) = (step, sent) {
             let arrival = out.iter().find_map(|(side, octets)| {
@@ -52,9 +57,66 @@ pub(crate) fn play(system: &mut dyn System, script: &Script, rules: &RuleSet, sl
                 arrived[*flow][*way as usize] = arrival;
             }
         }
-        fates.push(out.iter().map(|(side, octets)| format!("{}: {}", side.interface(), describe(octets, id, &mut names))).collect());
+        let describe = |(side, octets): &(Side, Vec<u8>)| {
+            let is_answer = headers(octets).is_some_and(|now| answer == Some((now.ends.source, now.ends.destination)));
+            let id = if is_answer { Id::Any } else { Id::Of(id) };
+            format!("{}: {}", side.interface(), describe(octets, id, &mut names))
+        };
+        fates.push(joined(out).iter().map(describe).collect());
     }
     Played { fates, names, ended: Instant::now() }
+}
+
+/// With runs of IPv6 fragments put together. Where a router cuts a packet is its choice: ours cannot put the fragment header into the
+/// memory of a frame's head when that is full, and makes the first fragment a short one.
+fn joined(out: Vec<(Side, Vec<u8>)>) -> Vec<(Side, Vec<u8>)> {
+    let mut joined: Vec<(Side, Vec<u8>)> = Vec::new();
+    let mut following: Option<(Side, Vec<u8>, usize)> = None;
+    for (side, octets) in out {
+        let Some((at, place)) = fragment_header(&octets) else {
+            following = None;
+            joined.push((side, octets));
+            continue;
+        };
+        let (offset, more) = (usize::from(place & !7), place & 1 != 0);
+        let len = octets.len() - at - 8;
+        let key = octets[at + 4..at + 8].to_vec();
+        match (&following, joined.last_mut()) {
+            (Some((last, of, end)), Some((_, whole))) if (*last, of, *end) == (side, &key, offset) && offset > 0 => {
+                whole.extend(&octets[at + 8..]);
+                let payload = (whole.len() - 40) as u16;
+                whole[4..6].copy_from_slice(&payload.to_be_bytes());
+                if !more {
+                    whole[at + 3] &= !1;
+                }
+            }
+            _ => joined.push((side, octets)),
+        }
+        following = more.then_some((side, key, offset + len));
+    }
+    joined
+}
+
+/// Where the fragment header of an IPv6 packet is, and what it says of the place.
+fn fragment_header(octets: &[u8]) -> Option<(usize, u16)> {
+    if octets.len() < 40 || octets[0] >> 4 != 6 {
+        return None;
+    }
+    let (mut next, mut at) = (octets[6], 40);
+    while matches!(next, 0 | 43 | 60) {
+        (next, at) = (*octets.get(at)?, at + (usize::from(*octets.get(at + 1)?) + 1) * 8);
+    }
+    (next == 44 && octets.len() >= at + 8).then(|| (at, u16::from_be_bytes([octets[at + 2], octets[at + 3]])))
+}
+
+/// Whether a step would send a packet with the router's own IPv6 address from elsewhere. The kernel drops the like in IPv4 only, and
+/// else talks to itself about it, on an interface that we do not have.
+fn is_spoofed(step: &Step, flow: &Flow, arrived: &[Option<Arrival>; 2], family: Family) -> bool {
+    let by_target = match step {
+        Step::Packet { way, .. } => *way == Way::Reply,
+        Step::Error { about, by, .. } => *about == Way::Original && by.is_none(),
+    };
+    family == Family::V6 && by_target && matches!(flow.to, Host::Router(_)) && arrived[Way::Original as usize].is_none()
 }
 
 /// The packet of a step, where it comes in, and its IP identification.
@@ -100,7 +162,6 @@ fn make(step: &Step, flow: &Flow, arrived: &[Option<Arrival>; 2], family: Family
                     }
                 }
                 Quote::Short(len) => quotation.truncate(upper + usize::from(*len)),
-                Quote::BadHeader => quotation[if family == Family::V4 { 10 } else { 0 }] ^= 0x11,
                 Quote::BadChecksum => damaged_sum = true,
                 Quote::OfError => {
                     let inner = packet::icmp_error(arrival.ends, *kind, *code, *rest, &quotation);

@@ -132,6 +132,8 @@ fn meaning(word: &str, family: Family) -> String {
         "lan1-net" => network(Host::Lan(1)),
         "server" => Host::Server.address(family, 0).to_string(),
         "router-wan" => Host::Router(Side::Wan).address(family, 0).to_string(),
+        // Behind the LAN, and of no sequence.
+        "guest" => either("10.9.0.99", "fd10:9::99"),
         "router-lan" => Host::Router(Side::Lan).address(family, 0).to_string(),
         // With a port behind it.
         "server:" | "pool:" if v4 => format!("{}:", meaning(&word[..word.len() - 1], family)),
@@ -216,7 +218,7 @@ pub(crate) fn all() -> Vec<RuleSet> {
             "nat -A PREROUTING -i lan -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128
              nat -A PREROUTING -i lan -p udp -m udp --dport 53 -j REDIRECT
              nat -A PREROUTING -i lan -p {icmp-match} echo-request -j REDIRECT
-             nat -A INPUT -s {lan1-net} -j SNAT --to-source {pool30}
+             nat -A INPUT -s {lan1-net} -j SNAT --to-source {guest}
              mangle -A OUTPUT -j DSCP --set-dscp 0x2e
              filter -A OUTPUT -p tcp -d {lan2} -j DROP
              filter -A INPUT -p {icmp-match} echo-request -s {wan1} -j DROP",
@@ -232,8 +234,8 @@ pub(crate) fn all() -> Vec<RuleSet> {
             "mangle -A PREROUTING -i lan -p udp -j {TTL}-set 17
              mangle -A PREROUTING -i lan -p tcp -j {TTL}-inc 3
              mangle -A FORWARD -p tcp -m tcp --dport 80 -j DSCP --set-dscp-class AF21
-             mangle -A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
-             mangle -A POSTROUTING -p tcp -m tcp --dport 443 --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1000
+             mangle -A FORWARD -p tcp -m tcp --tcp-option 2 --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+             mangle -A POSTROUTING -p tcp -m tcp --dport 443 --tcp-option 2 --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1000
              mangle -A POSTROUTING -p {icmp} -j {TTL}-dec 2
              mangle -A PREROUTING -s {lan1-net} -j MARK --set-xmark 0x11/0xff
              mangle -A PREROUTING -m mark --mark 0x11/0xff -j CONNMARK --save-mark

@@ -35,8 +35,6 @@ pub(crate) enum Quote {
     UnknownFlow,
     /// Its first octets only, behind the IP header.
     Short(u8),
-    /// With an IP header checksum that is wrong (IPv6: a wrong version).
-    BadHeader,
     /// In an error whose own checksum is wrong.
     BadChecksum,
     /// An error about an error.

@@ -1,6 +1,6 @@
 //! What a router says to those whose packets it gets or drops: echo replies, ICMP errors, TCP resets.
 
-use wire::{ethernet, ip_protocol};
+use wire::{ethernet, ip_protocol, udp};
 
 use super::super::Pipeline;
 use super::own::OwnKind;
@@ -42,6 +42,8 @@ impl Pipeline {
             _ if to_group => return Err(Step::Drop(DropReason::NoListener)),
             // It is of the flow and ends it, so it is tracked like any packet.
             (ip_protocol::TCP, _) => self.send_reset(p, OwnKind::Answer(None), packet.traffic_class & DSCP),
+            // A datagram that says it is longer than it is has no port to be told of.
+            (ip_protocol::UDP, _) if udp_len(p).is_none_or(|len| len > packet.l4_len()) => {}
             (ip_protocol::UDP | ip_protocol::UDP_LITE, _) => self.send_error(cx, p, IcmpError::port_unreachable(family)),
             _ if family == Family::V4 => self.send_error(cx, p, IcmpError::protocol_unreachable()),
             _ => self.send_error(cx, p, IcmpError::parameter_problem(family, 1, NEXT_HEADER_AT)),
@@ -103,6 +105,12 @@ fn answering(tracking: &Tracking) -> Option<Tracking> {
         return None;
     }
     Some(Tracking { state: CtState::Related, direction: tracking.direction.other(), ..tracking.clone() })
+}
+
+/// The length a UDP datagram says it has.
+fn udp_len(p: &Passage<'_, '_, '_>) -> Option<u32> {
+    let at = usize::from(p.packet.l4) + udp::LENGTH.start;
+    p.frame.head().get(at..at + 2).map(|field| u32::from(u16::from_be_bytes([field[0], field[1]])))
 }
 
 impl Passage<'_, '_, '_> {
