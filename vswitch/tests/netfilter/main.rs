@@ -150,7 +150,7 @@ fn a_mistake_is_found() {
     }
     let (mut right, mut left) = (Mistaken { kernel: Kernel::new("mistaken"), mistake: ("", "") }, Kernel::new("kernel"));
     for (rules, from, to) in [
-        ("stateful firewall", "-d {server} -p tcp -m tcp --dport 80", "-d {server} -p tcp -m tcp --dport 81"),
+        ("stateful firewall", "-i lan -o wan -m conntrack --ctstate NEW", "-i lan -o wan -m conntrack --ctstate ESTABLISHED"),
         ("reject in all ways", "icmp-net-prohibited", "icmp-host-prohibited"),
         ("SNAT with ranges", "20000-20063", "20000-20999"),
         ("mangle", "DSCP --set-dscp 0x11", "DSCP --set-dscp 0x12"),
