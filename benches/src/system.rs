@@ -7,6 +7,7 @@
 mod bare;
 mod bridge;
 mod open_vswitch;
+pub(crate) mod router;
 mod testpmd;
 mod vde;
 mod vswitchd;
@@ -51,6 +52,10 @@ pub enum System {
     Vswitch,
     /// vswitchd with busy polling
     VswitchBusy,
+    /// The kernel as a router that masquerades, with veth ports
+    Netfilter,
+    /// vswitchd as a router that masquerades, with adaptive polling
+    VswitchRouter,
 }
 
 impl fmt::Display for System {
@@ -78,6 +83,8 @@ impl System {
             System::Vde => "TAP ports",
             System::Vswitch => "1 worker, poll = \"adaptive\"",
             System::VswitchBusy => "1 worker, poll = \"busy\"",
+            System::Netfilter => "a router with MASQUERADE (iptables), veth ports with all offloads; works in the context of the sender",
+            System::VswitchRouter => "a router with MASQUERADE, 1 worker, poll = \"adaptive\"",
         }
     }
 
@@ -85,12 +92,12 @@ impl System {
     pub fn version(self, programs: &Programs) -> String {
         let (program, arguments) = match self {
             System::Bare => return "this program".into(),
-            System::Bridge => return "of the kernel".into(),
+            System::Bridge | System::Netfilter => return "of the kernel".into(),
             System::Ovs | System::OvsAfxdp => (open_vswitch::daemon(Datapath::Packet), "--version"),
             System::OvsDpdk => (open_vswitch::daemon(Datapath::Dpdk), "--version"),
             System::Testpmd => (lab::program("dpdk-testpmd"), "-v"),
             System::Vde => (lab::program("vde_switch"), "--version"),
-            System::Vswitch | System::VswitchBusy => (Some(programs.vswitchd.clone()), "--version"),
+            System::Vswitch | System::VswitchBusy | System::VswitchRouter => (Some(programs.vswitchd.clone()), "--version"),
         };
         match (self, program) {
             // It only says so on its way to forwarding.
@@ -103,7 +110,8 @@ impl System {
     /// What the machine lacks for it, with the Debian packages that have it.
     pub fn lacking(self) -> Option<String> {
         let missing = match self {
-            System::Bare | System::Bridge | System::Vswitch | System::VswitchBusy => Vec::new(),
+            System::Bare | System::Bridge | System::Vswitch | System::VswitchBusy | System::VswitchRouter => Vec::new(),
+            System::Netfilter => lab::missing(&[("iptables", "iptables")]),
             System::Ovs => open_vswitch::missing(Datapath::Packet),
             System::OvsAfxdp => open_vswitch::missing(Datapath::Xdp),
             System::OvsDpdk => open_vswitch::missing(Datapath::Dpdk),
@@ -116,7 +124,7 @@ impl System {
     /// Whether it has ports of this kind. The bridge's are veths whatever the others have.
     pub fn attaches(self, attachment: Attachment) -> bool {
         match self {
-            System::Bare | System::Bridge => attachment != Attachment::VhostUser,
+            System::Bare | System::Bridge | System::Netfilter | System::VswitchRouter => attachment != Attachment::VhostUser,
             System::Ovs | System::OvsAfxdp => attachment == Attachment::Packet,
             System::OvsDpdk | System::Testpmd => attachment == Attachment::VhostUser,
             System::Vde => attachment == Attachment::Tap,
@@ -127,15 +135,20 @@ impl System {
     /// The ports it is used with where nothing else is asked for.
     pub fn native(self) -> Attachment {
         match self {
-            System::Bridge | System::Ovs | System::OvsAfxdp => Attachment::Packet,
+            System::Bridge | System::Ovs | System::OvsAfxdp | System::Netfilter => Attachment::Packet,
             System::OvsDpdk | System::Testpmd => Attachment::VhostUser,
-            System::Bare | System::Vde | System::Vswitch | System::VswitchBusy => Attachment::Tap,
+            System::Bare | System::Vde | System::Vswitch | System::VswitchBusy | System::VswitchRouter => Attachment::Tap,
         }
     }
 
     /// Whether it works in the context of whoever sends, so that its generator is never ahead of it.
     pub fn is_part_of_the_sender(self) -> bool {
-        self == System::Bridge
+        matches!(self, System::Bridge | System::Netfilter)
+    }
+
+    /// Whether it joins two IP networks, and not two links.
+    pub fn is_router(self) -> bool {
+        matches!(self, System::Netfilter | System::VswitchRouter)
     }
 }
 
@@ -238,6 +251,8 @@ pub fn start(system: System, programs: &Programs, lab: &Lab, topology: &Topology
         System::Testpmd => testpmd::start(lab, topology, cores),
         System::Vde => vde::start(lab, topology, cores),
         System::Vswitch | System::VswitchBusy => vswitchd::start(system, programs, lab, topology, cores),
+        System::Netfilter => router::netfilter(lab, topology),
+        System::VswitchRouter => router::vswitchd(programs, lab, topology, cores),
     }?;
     topology::prepare_hosts(lab, topology, system != System::OvsAfxdp)?;
     // As they can be typed again: what is of this round only has a name.

@@ -13,7 +13,7 @@ use crate::snapshot::PortId;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 use expect::Expectations;
-use flow::Flow;
+use flow::{Flow, Protocol};
 use index::Index;
 use stats::Counters;
 use table::Table;
@@ -379,6 +379,16 @@ impl Conntrack {
         tracking.mark = mark;
         if let Some(mut flow) = self.known(tracking) {
             flow.mark = mark;
+        }
+    }
+
+    /// Closes a flow of TCP: its packet is answered with a reset (`nf_ct_set_closing`, `net/netfilter/nf_conntrack_core.c`).
+    pub fn set_closing(&self, tracking: &Tracking, settings: &Settings, now: Nanos) {
+        if let Some(mut flow) = self.known(tracking)
+            && let Protocol::Tcp(tcp) = &mut flow.protocol
+        {
+            tcp.state = TcpState::Close;
+            flow.deadline = flow::deadline(now, settings.timeouts[Timeout::TcpClose]);
         }
     }
 

@@ -241,15 +241,20 @@ impl RouterView for Router {
     }
 
     fn address_types(&self, family: Family, address: Address, interface: Option<InterfaceId>) -> AddressTypes {
+        // IPv6: every unicast address is UNICAST, whoever has it.
+        let local = if family == Family::V6 { AddressTypes(AddressTypes::LOCAL.0 | AddressTypes::UNICAST.0) } else { AddressTypes::LOCAL };
         match self.fib(family).address_type(address, interface) {
             AddressType::Unspecified => AddressTypes::UNSPEC,
-            AddressType::Local => AddressTypes::LOCAL,
+            AddressType::Local => local,
             AddressType::Broadcast => AddressTypes::BROADCAST,
             AddressType::Unicast => AddressTypes::UNICAST,
             AddressType::Multicast => AddressTypes::MULTICAST,
-            AddressType::Blackhole => AddressTypes::BLACKHOLE,
-            AddressType::Unreachable => AddressTypes::UNREACHABLE,
-            AddressType::Prohibit => AddressTypes::PROHIBIT,
+            // Where no route leads is the routing table's business, which Linux does not ask in IPv4 (`inet_addr_type`), and in IPv6
+            // for any error alike (`match_lookup_rt6`, `net/netfilter/xt_addrtype.c`).
+            AddressType::Blackhole | AddressType::Unreachable | AddressType::Prohibit => match family {
+                Family::V4 => AddressTypes::UNICAST,
+                Family::V6 => AddressTypes(AddressTypes::UNREACHABLE.0 | AddressTypes::UNICAST.0),
+            },
         }
     }
 

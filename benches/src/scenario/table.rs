@@ -17,6 +17,8 @@ const TESTPMD: Subject = Subject::System(System::Testpmd);
 const VDE: Subject = Subject::System(System::Vde);
 const VSWITCH: Subject = Subject::System(System::Vswitch);
 const BUSY: Subject = Subject::System(System::VswitchBusy);
+const NETFILTER: Subject = Subject::System(System::Netfilter);
+const ROUTER: Subject = Subject::System(System::VswitchRouter);
 const SMALL: Subject = Subject::Entries(1_000);
 const LARGE: Subject = Subject::Entries(1_000_000);
 
@@ -66,6 +68,11 @@ const GUEST_LOOP_64: &[Target] = &[
 const GUEST_LOOP_1518: &[Target] =
     &[target("1518-octet frames between two vhost-user ports, both ways, against Open vSwitch with DPDK", BUSY, Some(OVS_DPDK), 1.3)];
 
+const NAT_TCP: &[Target] =
+    &[target("TCP, one stream, through masquerade, against the kernel's between veth", ROUTER, Some(NETFILTER), 0.85)];
+const NAT_64: &[Target] =
+    &[target("64-octet frames per second of a flow through masquerade, against switching", ROUTER, Some(VSWITCH), 0.8)];
+
 /// How the hosts' attachment is called in names of scenarios, and for people.
 const fn words(attachment: Attachment) -> (&'static str, &'static str) {
     match attachment {
@@ -77,7 +84,7 @@ const fn words(attachment: Attachment) -> (&'static str, &'static str) {
 
 /// Every scenario, in the order in which they are run.
 pub(super) static TABLE: LazyLock<Vec<Description>> =
-    LazyLock::new(|| [tcp(), frames(), switching(), round_trips(), rest()].into_iter().flatten().collect());
+    LazyLock::new(|| [tcp(), frames(), switching(), routing(), round_trips(), rest()].into_iter().flatten().collect());
 
 fn row(name: impl Into<String>, about: impl Into<String>, subjects: &'static [Subject], work: Work) -> Description {
     let (unit, better) = ("kframes/s", Higher);
@@ -228,6 +235,36 @@ fn switching() -> Vec<Description> {
 const MANY_PORTS: &[Subject] = &[BRIDGE, OVS, OVS_AFXDP, VDE, VSWITCH];
 /// `vde_switch` wants each VLAN made and each port added to it by hand.
 const MANY_VLANS: &[Subject] = &[BRIDGE, OVS, OVS_AFXDP, VSWITCH];
+
+fn routing() -> Vec<Description> {
+    let mut rows = Vec::new();
+    for (attachment, targets) in [(Tap, NAT_TCP), (Packet, &[] as &[Target])] {
+        let (name, people) = words(attachment);
+        rows.push(Description {
+            unit: "Gbit/s",
+            load: Some(Load::Stream),
+            targets,
+            is_quick: attachment == Tap,
+            ..row(
+                format!("nat-{name}-tcp"),
+                format!("TCP, one stream, through a router that masquerades, {people}"),
+                &[NETFILTER, ROUTER],
+                Work::Tcp { attachment, streams: 1, offload: true },
+            )
+        });
+    }
+    rows.push(Description {
+        targets: NAT_64,
+        is_quick: true,
+        ..row(
+            "nat-tap-64",
+            "64-octet frames per second of one flow at saturation, TAP to TAP, switched and through a router that masquerades",
+            &[VSWITCH, ROUTER],
+            Work::FrameRate { attachment: Tap, sizes: "64", both_ways: false },
+        )
+    });
+    rows
+}
 
 fn round_trips() -> Vec<Description> {
     let subjects: &[Subject] = &[BRIDGE, BARE, VDE, VSWITCH, BUSY];

@@ -9,7 +9,7 @@ use crate::cores::Load;
 use crate::cpu_time;
 use crate::lab::{Lab, Running};
 use crate::scenario::{Sample, Settings};
-use crate::system::{self, System};
+use crate::system::{self, System, router};
 use crate::topology::{Attachment, CLIENT_IF, Hosts, SERVER_IF, Topology};
 
 /// Seconds at the start that do not count: slow start, and the caches.
@@ -43,16 +43,20 @@ pub(super) fn round(system: System, attachment: Attachment, streams: u8, offload
     let lab = Lab::new()?;
     let hosts = if offload { Hosts::Stack } else { Hosts::StackWithoutOffload };
     let mut switch = system::start(system, &settings.programs, &lab, &Topology::pair(attachment, hosts), cores)?;
-    lab.client.address(CLIENT_IF, "10.77.0.1/24")?;
-    lab.server.address(SERVER_IF, "10.77.0.2/24")?;
+    let server_address = if system.is_router() { router::SERVER } else { "10.77.0.2" };
+    lab.client.address(CLIENT_IF, &format!("{}/24", router::CLIENT))?;
+    lab.server.address(SERVER_IF, &format!("{server_address}/24"))?;
+    if system.is_router() {
+        lab.client.run("ip", &["route", "add", "default", "via", router::ROUTER[0]])?;
+    }
 
     let mut command = lab.server.command("iperf3", cores.server);
-    command.args(["-s", "-1", "-B", "10.77.0.2", "--forceflush"]);
+    command.args(["-s", "-1", "-B", server_address, "--forceflush"]);
     let mut server = Running::start("the iperf3 server", &mut command)?;
     server.wait_for_line("Server listening")?;
     let seconds = settings.span.as_secs().max(1);
     let mut command = lab.client.command("iperf3", cores.client);
-    command.args(["-c", "10.77.0.2", "-J", "-O", &WARM_UP.to_string(), "-t", &seconds.to_string(), "-P", &streams.to_string()]);
+    command.args(["-c", server_address, "-J", "-O", &WARM_UP.to_string(), "-t", &seconds.to_string(), "-P", &streams.to_string()]);
     let client = Running::start("the iperf3 client", &mut command)?;
     let before = switch.pid().map(cpu_time::of).transpose()?;
     let text = client.output(Duration::from_secs(WARM_UP + seconds + 20))?;

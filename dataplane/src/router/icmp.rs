@@ -195,7 +195,7 @@ pub fn error(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet, sou
 /// Writes the IP packet with a TCP reset that answers `packet` into `into`; returns its octets, or `None` for a packet that
 /// gets none: no whole TCP header, a reset itself, a wrong checksum (`nf_send_reset`, `net/ipv4/netfilter/nf_reject_ipv4.c`;
 /// RFC 9293 section 3.5.2).
-pub fn tcp_reset(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet, ttl: u8) -> Option<usize> {
+pub fn tcp_reset(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet, ttl: u8, traffic_class: u8) -> Option<usize> {
     if packet.protocol != ip_protocol::TCP || packet.is_later_fragment() || packet.upper == Upper::Cut {
         return None;
     }
@@ -234,7 +234,7 @@ pub fn tcp_reset(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet,
         protocol: ip_protocol::TCP,
         source: from,
         destination: to,
-        traffic_class: 0,
+        traffic_class,
         ttl,
         dont_fragment: true,
     };

@@ -1,6 +1,6 @@
 //! What a router says to those whose packets it gets or drops: echo replies, ICMP errors, TCP resets.
 
-use wire::{ethernet, ip_protocol};
+use wire::{ethernet, ip_protocol, udp};
 
 use super::super::Pipeline;
 use super::own::OwnKind;
@@ -14,6 +14,8 @@ use crate::rules::{Hook, RejectWith};
 
 /// Where IPv6 says what follows (RFC 8200 section 3).
 const NEXT_HEADER_AT: u32 = 6;
+/// The traffic class without ECN (RFC 3168 section 5).
+const DSCP: u8 = 0xfc;
 
 impl Pipeline {
     /// Answers a packet for the router itself. There are no listeners: what a host would do with a closed port is done.
@@ -33,11 +35,15 @@ impl Pipeline {
                 icmp::echo_reply(p.frame, &mut p.packet, source, p.router.default_ttl);
                 let scope = p.in_interface.take();
                 (p.out_interface, p.mark, p.tracking) = (None, 0, Tracking::none(CtState::Invalid));
+                // The reply to a request that came in pieces is one packet.
+                p.fragments = None;
                 return self.originate(cx, p, scope);
             }
             _ if to_group => return Err(Step::Drop(DropReason::NoListener)),
-            // A host's answer, which connection tracking sees as that of the flow.
-            (ip_protocol::TCP, _) => self.send_reset(p, None),
+            // It is of the flow and ends it, so it is tracked like any packet.
+            (ip_protocol::TCP, _) => self.send_reset(p, OwnKind::Answer(None), packet.traffic_class & DSCP),
+            // A datagram that says it is longer than it is has no port to be told of.
+            (ip_protocol::UDP, _) if udp_len(p).is_none_or(|len| len > packet.l4_len()) => {}
             (ip_protocol::UDP | ip_protocol::UDP_LITE, _) => self.send_error(cx, p, IcmpError::port_unreachable(family)),
             _ if family == Family::V4 => self.send_error(cx, p, IcmpError::protocol_unreachable()),
             _ => self.send_error(cx, p, IcmpError::parameter_problem(family, 1, NEXT_HEADER_AT)),
@@ -53,7 +59,10 @@ impl Pipeline {
             return;
         }
         match with {
-            RejectWith::TcpReset => self.send_reset(p, answering(&p.tracking)),
+            RejectWith::TcpReset => {
+                p.router.state.connections.set_closing(&p.tracking, &p.router.conntrack, self.time);
+                self.send_reset(p, OwnKind::Answer(answering(&p.tracking)), 0);
+            }
             RejectWith::Unreachable(code) => self.send_error(cx, p, IcmpError::unreachable(p.packet.family, code)),
         }
     }
@@ -80,11 +89,12 @@ impl Pipeline {
     }
 
     #[cold]
-    fn send_reset(&mut self, p: &Passage<'_, '_, '_>, tracking: Option<Tracking>) {
+    fn send_reset(&mut self, p: &Passage<'_, '_, '_>, kind: OwnKind, traffic_class: u8) {
         self.routing.own.add(|own| {
             (own.router, own.family, own.scope, own.at) = (p.router.id, p.packet.family, p.in_interface, p.at);
-            own.kind = OwnKind::Answer(tracking);
-            icmp::tcp_reset(own.octets[ethernet::HEADER_LEN..].first_chunk_mut()?, p.frame, &p.packet, p.router.default_ttl)
+            own.kind = kind;
+            let into = own.octets[ethernet::HEADER_LEN..].first_chunk_mut()?;
+            icmp::tcp_reset(into, p.frame, &p.packet, p.router.default_ttl, traffic_class)
         });
     }
 }
@@ -95,6 +105,12 @@ fn answering(tracking: &Tracking) -> Option<Tracking> {
         return None;
     }
     Some(Tracking { state: CtState::Related, direction: tracking.direction.other(), ..tracking.clone() })
+}
+
+/// The length a UDP datagram says it has.
+fn udp_len(p: &Passage<'_, '_, '_>) -> Option<u32> {
+    let at = usize::from(p.packet.l4) + udp::LENGTH.start;
+    p.frame.head().get(at..at + 2).map(|field| u32::from(u16::from_be_bytes([field[0], field[1]])))
 }
 
 impl Passage<'_, '_, '_> {

@@ -85,7 +85,8 @@ impl Pipeline {
     /// `net/netfilter/nf_nat_core.c`).
     #[inline]
     pub(super) fn translate(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>, manip: Manip, hook: Hook) -> Result<(), Step> {
-        if matches!(p.tracking.flow, FlowRef::New(_)) {
+        // An error is translated as the flow it is about, and decides nothing.
+        if matches!(p.tracking.flow, FlowRef::New(_)) && !p.packet.is_icmp_error() {
             self.bind(cx, p, manip, hook)?;
         }
         if !p.tracking.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {

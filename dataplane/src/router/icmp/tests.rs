@@ -152,7 +152,7 @@ fn a_reset_has_the_numbers_its_receiver_expects() {
     let reset = |octets: &[u8]| {
         with(octets, Offload::NONE, |frame, packet| {
             let mut into = [0; ERROR_MAX];
-            tcp_reset(&mut into, frame, &packet, 61).map(|len| into[..len].to_vec())
+            tcp_reset(&mut into, frame, &packet, 61, 0).map(|len| into[..len].to_vec())
         })
     };
     for v6 in [false, true] {
