@@ -8,9 +8,9 @@ use proto::api::{DropInfo, Event, FdbInfo, Link, PortInfo, StatusInfo, SwitchInf
 use proto::bond::{BondConfig, BondMode, MemberConfig, XmitHashPolicy};
 use proto::bond_status::{ArpTarget, BondInfo, BondLacp, BondOptions, ExplainBondReply, LacpEnd, MemberInfo, MemberLacp};
 use proto::config::{PollMode, PortConfig, PortKind, SwitchConfig};
+use proto::conntrack::{ConntrackStats, ExpectationInfo, FlowInfo, FlowTuple, IpFamily};
 use proto::router::{ForwardConfig, ForwardProtocol, InterfaceConfig, Ports, RouteKind, RouterConfig};
 use proto::router_api::{ForwardInfo, InterfaceInfo, NeighborInfo, RouteInfo, RouterInfo};
-use proto::conntrack::{ConntrackStats, ExpectationInfo, FlowInfo, FlowTuple, IpFamily};
 use serde::Serialize;
 
 /// The fields of a value; of an optional one it has to be there.
