@@ -57,6 +57,7 @@ impl Pipeline {
             self.routing = Routing::full();
             self.arrivals.reserve(2 * BURST_MAX);
         }
+        self.routing.routes.clear();
         self.routing.punts.prepare(snapshot.ports.len());
     }
 
