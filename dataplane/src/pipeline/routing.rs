@@ -80,8 +80,7 @@ pub(super) struct Routing {
     /// Memory for bursts of frames that routers make.
     memories: Vec<BurstMemory>,
     reassembler: Reassembler,
-    /// Packets that wait for their neighbours. While one of them is emptied, others wait in the other.
-    waiting: [Option<Waiting>; 2],
+    waiting: Waiting,
     /// Memory for packets that were put together.
     wholes: Vec<Vec<u8>>,
     routes: RouteMemo,
@@ -107,7 +106,7 @@ impl Routing {
             own: OwnPackets::new(own),
             memories: (0..memories).map(|_| BurstMemory::new()).collect(),
             reassembler: Reassembler::new(),
-            waiting: [Some(Waiting::new()), Some(Waiting::new())],
+            waiting: Waiting::new(),
             wholes: (0..memories).map(|_| Vec::with_capacity(FRAME_MAX)).collect(),
             routes: if memories == 0 { RouteMemo::none() } else { RouteMemo::full() },
             limiter: IcmpLimiter::new(),
