@@ -132,17 +132,16 @@ impl Pipeline {
 
     /// Cuts the packet in a frame that has its Ethernet header into fragments, which enter the switch at port `to`.
     #[cold]
-    pub(super) fn send_fragments(
-        &mut self,
-        cx: &Cx<'_>,
-        to: PortId,
-        frame: &mut Frame<'_>,
-        packet: &Packet,
-        cut: Cut,
-    ) -> Result<(), DropReason> {
+    pub(super) fn send_fragments(&mut self, cx: &Cx<'_>, to: PortId, frame: &mut Frame<'_>, cut: Cut) -> Result<(), DropReason> {
         let Some(mut memory) = self.routing.memories.pop() else { return Err(DropReason::RouterHops) };
-        let result = match Fragments::new(frame, packet, cut) {
-            Ok(mut fragments) => {
+        let family = frame
+            .ethernet_header()
+            .filter(|header| ethernet::ether_type(*header) == ethernet::ETHER_TYPE_IPV6)
+            .map_or(Family::V4, |_| Family::V6);
+        let packet = Packet::parse(frame, family);
+        let fragments = packet.as_ref().and_then(|packet| Fragments::new(frame, packet, cut).ok());
+        let result = match fragments {
+            Some(mut fragments) => {
                 let mut more = true;
                 while more {
                     let mut burst = memory.burst();
@@ -153,7 +152,7 @@ impl Pipeline {
                 }
                 Ok(())
             }
-            Err(_) => Err(DropReason::NotFragmentable),
+            None => Err(DropReason::NotFragmentable),
         };
         self.routing.memories.push(memory);
         result
