@@ -102,6 +102,7 @@ impl RouterLab {
 
     /// The router, for changes.
     pub fn router(&mut self) -> &mut Router {
+        self.lab.pipeline.prepare(&self.lab.snapshot);
         Arc::get_mut(self.lab.snapshot.routers[0].as_mut().unwrap()).unwrap()
     }
 
