@@ -141,7 +141,11 @@ impl Pipeline {
         cut: Cut,
     ) -> Result<(), DropReason> {
         let Some(mut memory) = self.routing.memories.pop() else { return Err(DropReason::RouterHops) };
-        let result = match Fragments::new(frame, packet, cut) {
+        let Some(mut payload) = self.routing.wholes.pop() else {
+            self.routing.memories.push(memory);
+            return Err(DropReason::RouterHops);
+        };
+        let result = match Fragments::new(frame, packet, cut, &mut payload) {
             Ok(mut fragments) => {
                 let mut more = true;
                 while more {
@@ -155,6 +159,7 @@ impl Pipeline {
             }
             Err(_) => Err(DropReason::NotFragmentable),
         };
+        self.routing.wholes.push(payload);
         self.routing.memories.push(memory);
         result
     }
