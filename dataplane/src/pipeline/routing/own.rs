@@ -134,12 +134,13 @@ impl Pipeline {
     #[cold]
     pub(super) fn send_fragments(&mut self, cx: &Cx<'_>, to: PortId, frame: &mut Frame<'_>, cut: Cut) -> Result<(), DropReason> {
         let Some(mut memory) = self.routing.memories.pop() else { return Err(DropReason::RouterHops) };
-        let family = frame
-            .ethernet_header()
-            .filter(|header| ethernet::ether_type(*header) == ethernet::ETHER_TYPE_IPV6)
-            .map_or(Family::V4, |_| Family::V6);
-        let packet = Packet::parse(frame, family);
-        let fragments = packet.as_ref().and_then(|packet| Fragments::new(frame, packet, cut).ok());
+        let Some(mut payload) = self.routing.wholes.pop() else {
+            self.routing.memories.push(memory);
+            return Err(DropReason::RouterHops);
+        };
+        let is_v6 = frame.ethernet_header().is_some_and(|header| ethernet::ether_type(header) == ethernet::ETHER_TYPE_IPV6);
+        let packet = Packet::parse(frame, if is_v6 { Family::V6 } else { Family::V4 });
+        let fragments = packet.as_ref().and_then(|packet| Fragments::new(frame, packet, cut, &mut payload).ok());
         let result = match fragments {
             Some(mut fragments) => {
                 let mut more = true;
@@ -154,6 +155,7 @@ impl Pipeline {
             }
             None => Err(DropReason::NotFragmentable),
         };
+        self.routing.wholes.push(payload);
         self.routing.memories.push(memory);
         result
     }
