@@ -101,7 +101,10 @@ impl<'a> Layer4<'a> {
     #[inline]
     pub(super) fn parse(packet: &Packet, frame: &'a Frame<'_>, with_checksum: bool) -> Option<Layer4<'a>> {
         match packet.protocol {
-            ip_protocol::TCP => Layer4::parse_tcp(packet, frame, with_checksum).map(Layer4::Tcp),
+            ip_protocol::TCP => {
+                let right = !with_checksum || check::checksum_is_right(packet, frame, packet.l4_len());
+                if right { Layer4::parse_tcp(packet, frame).map(Layer4::Tcp) } else { None }
+            }
             ip_protocol::UDP => check::udp_is_whole(packet, frame, with_checksum).then_some(Layer4::Udp),
             ip_protocol::UDP_LITE => check::udp_lite_is_whole(packet, frame, with_checksum).then_some(Layer4::Other),
             ip_protocol::SCTP => {
@@ -113,12 +116,10 @@ impl<'a> Layer4<'a> {
         }
     }
 
-    /// As [`Layer4::parse`], of TCP.
+    /// Reads the header of TCP.
     #[inline(always)]
-    pub(super) fn parse_tcp(packet: &Packet, frame: &'a Frame<'_>, with_checksum: bool) -> Option<Segment<'a>> {
-        let segment = Segment::parse(check::upper_layer(packet, frame), packet.l4_len())?;
-        let right = !with_checksum || check::checksum_is_right(packet, frame, packet.l4_len());
-        right.then_some(segment)
+    pub(super) fn parse_tcp(packet: &Packet, frame: &'a Frame<'_>) -> Option<Segment<'a>> {
+        Segment::parse(check::upper_layer(packet, frame), packet.l4_len())
     }
 }
 

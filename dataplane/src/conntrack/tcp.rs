@@ -99,8 +99,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    #[inline]
-    fn of(flags: u16) -> Kind {
+    const fn of(flags: u16) -> Kind {
         if flags & RST != 0 {
             Kind::Rst
         } else if flags & SYN != 0 {
@@ -114,6 +113,17 @@ impl Kind {
         }
     }
 }
+
+/// By the flags FIN, SYN, RST and ACK.
+static KINDS: [Kind; (FIN | SYN | RST | ACK) as usize + 1] = {
+    let mut kinds = [Kind::None; (FIN | SYN | RST | ACK) as usize + 1];
+    let mut flags = 0;
+    while flags < kinds.len() {
+        kinds[flags] = Kind::of(flags as u16);
+        flags += 1;
+    }
+    kinds
+};
 
 /// What the table says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,7 +267,7 @@ impl<'a> Segment<'a> {
             ack: number(8),
             window: u16::from_be_bytes([header[14], header[15]]),
             flags,
-            kind: Kind::of(flags),
+            kind: KINDS[usize::from(flags & (FIN | SYN | RST | ACK))],
             end: seq.wrapping_add(counted),
             options: octets.get(20..header_len).unwrap_or(&[]),
         })

@@ -42,7 +42,7 @@ impl Conntrack {
     fn track_udp(&self, at: &At<'_>, template: &Template, packet: &Packet, frame: &Frame<'_>) -> Tracking {
         match Tuple::of(packet, template.zone_of(at)) {
             Some(tuple) if !template.notrack && check::udp_is_whole(packet, frame, at.with_checksum()) => {
-                self.track_tuple(at, template, packet, frame, &tuple, &Layer4::Udp)
+                self.track_tuple(at, template, packet, frame, &tuple, || Some(Layer4::Udp))
             }
             _ => self.without_flow(at, template),
         }
@@ -50,9 +50,10 @@ impl Conntrack {
 
     #[inline(never)]
     fn track_tcp(&self, at: &At<'_>, template: &Template, packet: &Packet, frame: &Frame<'_>) -> Tracking {
-        match (Tuple::of(packet, template.zone_of(at)), Layer4::parse_tcp(packet, frame, at.with_checksum())) {
-            (Some(tuple), Some(segment)) if !template.notrack => {
-                self.track_tuple(at, template, packet, frame, &tuple, &Layer4::Tcp(segment))
+        match Tuple::of(packet, template.zone_of(at)) {
+            Some(tuple) if !template.notrack && (!at.with_checksum() || check::checksum_is_right(packet, frame, packet.l4_len())) => {
+                // The header is read when the flow is found: until then it would only take registers.
+                self.track_tuple(at, template, packet, frame, &tuple, || Layer4::parse_tcp(packet, frame).map(Layer4::Tcp))
             }
             _ => self.without_flow(at, template),
         }
@@ -70,7 +71,7 @@ impl Conntrack {
             return tracking;
         }
         match (Tuple::of(packet, zone), Layer4::parse(packet, frame, at.with_checksum())) {
-            (Some(tuple), Some(layer4)) => self.track_tuple(at, template, packet, frame, &tuple, &layer4),
+            (Some(tuple), Some(layer4)) => self.track_tuple(at, template, packet, frame, &tuple, || Some(layer4)),
             _ => self.without_flow(at, template),
         }
     }
@@ -81,20 +82,22 @@ impl Conntrack {
         if template.notrack { Tracking::none(CtState::Untracked) } else { self.invalid(at) }
     }
 
+    /// `layer4` reads the upper layer; `None` if no flow takes it.
     #[inline(always)]
-    fn track_tuple(
+    fn track_tuple<'a>(
         &self,
         at: &At<'_>,
         template: &Template,
         packet: &Packet,
         frame: &Frame<'_>,
         tuple: &Tuple,
-        layer4: &Layer4<'_>,
+        layer4: impl Fn() -> Option<Layer4<'a>>,
     ) -> Tracking {
         let hash = self.index.hash(tuple);
         for (index, direction) in self.index.first(hash) {
             if let Some(mut flow) = self.lock_if(at, index, direction, tuple) {
-                return match self.meet(at, &mut flow, index, direction, layer4, packet) {
+                let Some(layer4) = layer4() else { return self.invalid(at) };
+                return match self.meet(at, &mut flow, index, direction, &layer4, packet) {
                     Met::Belongs(state) => flow.tracking(state, direction, index),
                     met => self.met_last(at, template, packet, frame, (flow, index, direction), met),
                 };
