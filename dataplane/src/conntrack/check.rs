@@ -10,18 +10,34 @@ use crate::frame::Frame;
 use crate::router::address::Family;
 use crate::router::packet::Packet;
 
-/// Whether lengths and, if asked, checksum of UDP or UDP-Lite are right. `octets` are those in the head.
+/// The upper layer, as far as it lies in the head.
 #[inline]
-pub(super) fn udp_is_whole(packet: &Packet, octets: &[u8], frame: &Frame<'_>, with_checksum: bool) -> bool {
-    let Some([_, _, _, _, a, b, c, d]) = octets.first_chunk() else { return false };
-    let (len, checksum) = (u32::from(u16::from_be_bytes([*a, *b])), u16::from_be_bytes([*c, *d]));
+pub(super) fn upper_layer<'a>(packet: &Packet, frame: &'a Frame<'_>) -> &'a [u8] {
+    frame.head().get(usize::from(packet.l4)..).unwrap_or(&[])
+}
+
+/// Whether length and, if asked, checksum of UDP are right.
+#[inline(always)]
+pub(super) fn udp_is_whole(packet: &Packet, frame: &Frame<'_>, with_checksum: bool) -> bool {
+    let Some((len, checksum)) = udp_header(packet, frame) else { return false };
     let there = packet.l4_len();
-    if packet.protocol == ip_protocol::UDP {
-        return (8..=there).contains(&len) && (checksum == 0 || !with_checksum || checksum_is_right(packet, frame, there));
-    }
-    // UDP-Lite has the octets that its checksum covers in place of a length, and no packets without one (RFC 3828 section 3.1).
+    (8..=there).contains(&len) && (checksum == 0 || !with_checksum || checksum_is_right(packet, frame, there))
+}
+
+/// As [`udp_is_whole`], of UDP-Lite, which has the octets that its checksum covers in place of a length, and no packets without one
+/// (RFC 3828 section 3.1).
+pub(super) fn udp_lite_is_whole(packet: &Packet, frame: &Frame<'_>, with_checksum: bool) -> bool {
+    let Some((len, checksum)) = udp_header(packet, frame) else { return false };
+    let there = packet.l4_len();
     let covered = if len == 0 { there } else { len };
     (8..=there).contains(&covered) && checksum != 0 && (!with_checksum || checksum_is_right(packet, frame, covered))
+}
+
+/// Length and checksum.
+#[inline]
+fn udp_header(packet: &Packet, frame: &Frame<'_>) -> Option<(u32, u16)> {
+    let [_, _, _, _, a, b, c, d] = upper_layer(packet, frame).first_chunk()?;
+    Some((u16::from_be_bytes([*a, *b]).into(), u16::from_be_bytes([*c, *d])))
 }
 
 /// Whether the checksum of the upper layer over its first `covered` octets is right, as far as anybody need check: not if the sender

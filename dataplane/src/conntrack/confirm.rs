@@ -202,6 +202,7 @@ impl Conntrack {
     }
 
     /// Takes a flow out of the table.
+    #[inline(never)]
     pub(super) fn end(&self, now: Nanos, mut flow: MutexGuard<'_, Flow>, index: u32) {
         debug_assert!(flow.is_live());
         let status = flow.status();

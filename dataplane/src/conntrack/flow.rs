@@ -92,6 +92,7 @@ pub(crate) enum Protocol {
 pub(super) enum Layer4<'a> {
     Tcp(Segment<'a>),
     Sctp(SctpPacket<'a>),
+    Udp,
     Other,
 }
 
@@ -99,18 +100,26 @@ impl<'a> Layer4<'a> {
     /// Reads the upper layer, and checks its lengths and, if asked, its checksum; `None` for a packet no flow takes.
     #[inline]
     pub(super) fn parse(packet: &Packet, frame: &'a Frame<'_>, with_checksum: bool) -> Option<Layer4<'a>> {
-        // The upper layer begins in the head, or its ports would not be known; only SCTP needs to be told where it ends.
-        let octets = frame.head().get(usize::from(packet.l4)..).unwrap_or(&[]);
         match packet.protocol {
             ip_protocol::TCP => {
-                let segment = Segment::parse(octets, packet.l4_len())?;
                 let right = !with_checksum || check::checksum_is_right(packet, frame, packet.l4_len());
-                right.then_some(Layer4::Tcp(segment))
+                if right { Layer4::parse_tcp(packet, frame).map(Layer4::Tcp) } else { None }
             }
-            ip_protocol::UDP | ip_protocol::UDP_LITE => check::udp_is_whole(packet, octets, frame, with_checksum).then_some(Layer4::Other),
-            ip_protocol::SCTP => SctpPacket::parse(&octets[..octets.len().min(packet.l4_len() as usize)]).map(Layer4::Sctp),
+            ip_protocol::UDP => check::udp_is_whole(packet, frame, with_checksum).then_some(Layer4::Udp),
+            ip_protocol::UDP_LITE => check::udp_lite_is_whole(packet, frame, with_checksum).then_some(Layer4::Other),
+            ip_protocol::SCTP => {
+                // The upper layer begins in the head, or its ports would not be known; only SCTP needs to be told where it ends.
+                let octets = check::upper_layer(packet, frame);
+                SctpPacket::parse(&octets[..octets.len().min(packet.l4_len() as usize)]).map(Layer4::Sctp)
+            }
             _ => Some(Layer4::Other),
         }
+    }
+
+    /// Reads the header of TCP.
+    #[inline(always)]
+    pub(super) fn parse_tcp(packet: &Packet, frame: &'a Frame<'_>) -> Option<Segment<'a>> {
+        Segment::parse(check::upper_layer(packet, frame), packet.l4_len())
     }
 }
 
@@ -155,25 +164,24 @@ impl Protocol {
         let replied = status.contains(Status::SEEN_REPLY);
         // Those that lost the race for a tuple end soon.
         let may_assure = replied && !status.contains(Status::NAT_CLASH);
-        let timeout = match (self, layer4) {
-            (Protocol::Tcp(tcp), Layer4::Tcp(segment)) => {
-                return tcp.packet(segment, direction, status, adjustments, settings);
+        if let (Protocol::Tcp(tcp), Layer4::Tcp(segment)) = (&mut *self, layer4) {
+            return tcp.packet(segment, direction, status, adjustments, settings);
+        }
+        if let (Protocol::Udp { stream }, Layer4::Udp) = (&*self, layer4) {
+            if !(replied && is_due(*stream, tick)) {
+                return Outcome::Accept(Some(Timeout::Udp));
             }
+            if may_assure {
+                status.insert(Status::ASSURED);
+            }
+            return Outcome::Accept(Some(Timeout::UdpStream));
+        }
+        let timeout = match (self, layer4) {
             (Protocol::Sctp(sctp), Layer4::Sctp(packet)) => {
                 return match sctp.packet(packet, direction, status) {
                     Some(timeout) => Outcome::Accept(timeout),
                     None => Outcome::Invalid { shorten: false },
                 };
-            }
-            (Protocol::Udp { stream }, _) => {
-                if replied && is_due(*stream, tick) {
-                    if may_assure {
-                        status.insert(Status::ASSURED);
-                    }
-                    Timeout::UdpStream
-                } else {
-                    Timeout::Udp
-                }
             }
             (Protocol::UdpLite, _) if replied => {
                 if may_assure {

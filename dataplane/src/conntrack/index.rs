@@ -23,7 +23,11 @@ const CROWDED: usize = if cfg!(loom) { 2 } else { 5 };
 /// In the first word of a bucket: a tuple went to its second bucket.
 const OVERFLOW: u64 = 1 << 63;
 const ENTRY_BITS: u32 = 28;
-const TAG_SHIFT: u32 = ENTRY_BITS + 1;
+const REPLY: u64 = 1 << ENTRY_BITS;
+/// In words that are not empty.
+const PRESENT: u64 = 1 << (ENTRY_BITS + 1);
+/// Bits of the hash, and [`PRESENT`].
+const TAG: u64 = (OVERFLOW - 1) & !(PRESENT - 1);
 /// Entries at most.
 pub(super) const ENTRIES_MAX: usize = (1 << ENTRY_BITS) - 2;
 
@@ -66,16 +70,20 @@ fn mix(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-const fn word(hash: Hash, entry: u32, direction: Direction) -> u64 {
-    (hash.0 >> 30) << TAG_SHIFT | (direction as u64) << ENTRY_BITS | (entry as u64 + 1)
+const fn tag(hash: Hash) -> u64 {
+    hash.0 >> 1 & TAG | PRESENT
 }
 
-const fn entry(word: u64) -> Option<(u32, Direction)> {
-    let direction = if word >> ENTRY_BITS & 1 == 0 { Direction::Original } else { Direction::Reply };
-    match (word & ((1 << ENTRY_BITS) - 1)) as u32 {
-        0 => None,
-        entry => Some((entry - 1, direction)),
-    }
+const fn word(hash: Hash, entry: u32, direction: Direction) -> u64 {
+    let reply = if let Direction::Reply = direction { REPLY } else { 0 };
+    tag(hash) | reply | entry as u64
+}
+
+/// Place and direction in a word that is not empty.
+#[inline]
+const fn entry(word: u64) -> (u32, Direction) {
+    let direction = if word & REPLY == 0 { Direction::Original } else { Direction::Reply };
+    ((word & (REPLY - 1)) as u32, direction)
 }
 
 impl Index {
@@ -130,12 +138,8 @@ impl Index {
 
     #[inline(always)]
     fn entries(bucket: &[AtomicU64; WAYS], hash: Hash) -> impl Iterator<Item = (u32, Direction)> {
-        bucket.iter().filter_map(move |slot| {
-            let word = slot.load(Ordering::Acquire);
-            // The same tag, whatever the flag above it says.
-            let same = (word ^ hash.0 >> 30 << TAG_SHIFT) << 1 >> (TAG_SHIFT + 1) == 0;
-            if same { entry(word) } else { None }
-        })
+        let tag = tag(hash);
+        bucket.iter().map(|slot| slot.load(Ordering::Acquire)).filter(move |word| (word ^ tag) & TAG == 0).map(entry)
     }
 
     /// Asks `test` for each entry that may have the tuple, until it gives something.
@@ -200,6 +204,8 @@ impl Index {
         [false, true]
             .into_iter()
             .flat_map(move |second| self.bucket(hash, second))
-            .filter_map(|slot| entry(slot.load(Ordering::Acquire)).map(|(entry, _)| entry))
+            .map(|slot| slot.load(Ordering::Acquire))
+            .filter(|word| word & PRESENT != 0)
+            .map(|word| entry(word).0)
     }
 }

@@ -19,6 +19,8 @@ const PORTS: usize = if cfg!(loom) { 2 } else { PORTS_MAX };
 #[repr(align(64))]
 struct Entry(Mutex<Flow>);
 
+type Chunk = [Entry; CHUNK];
+
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Entry>() == 192, "three cache lines");
 
@@ -46,9 +48,8 @@ impl Account {
 /// Of both directions.
 type Adjustments = [SequenceAdjustment; 2];
 
-/// Some entries, with what few flows have beside them.
-struct Chunk {
-    entries: Box<[Entry]>,
+/// What the entries of a chunk have beside them: nothing that a packet of a known flow needs.
+struct Beside {
     links: Box<[Link]>,
     accounts: OnceLock<Box<[Account]>>,
     adjustments: OnceLock<Box<[Mutex<Adjustments>]>>,
@@ -84,7 +85,8 @@ struct List {
 pub(super) const OCTETS_PER_ENTRY: usize = size_of::<Entry>() + size_of::<Link>();
 
 pub(super) struct Table {
-    chunks: Box<[OnceLock<Chunk>]>,
+    chunks: Box<[OnceLock<Box<Chunk>>]>,
+    beside: Box<[OnceLock<Beside>]>,
     free: Mutex<Free>,
     capacity: u32,
     shares: Box<[Share]>,
@@ -93,14 +95,15 @@ pub(super) struct Table {
     heaviest_age: AtomicU32,
 }
 
-impl Chunk {
-    fn new() -> Chunk {
-        Chunk {
-            entries: (0..CHUNK).map(|_| Entry(Mutex::new(Flow::NONE))).collect(),
-            links: (0..CHUNK).map(|_| Link::default()).collect(),
-            accounts: OnceLock::new(),
-            adjustments: OnceLock::new(),
-        }
+/// Free entries; collected on the heap, as a chunk is much for a stack.
+fn new_chunk() -> Box<Chunk> {
+    let entries: Box<[Entry]> = (0..CHUNK).map(|_| Entry(Mutex::new(Flow::NONE))).collect();
+    entries.try_into().ok().expect("as many as a chunk has")
+}
+
+impl Beside {
+    fn new() -> Beside {
+        Beside { links: (0..CHUNK).map(|_| Link::default()).collect(), accounts: OnceLock::new(), adjustments: OnceLock::new() }
     }
 }
 
@@ -110,6 +113,7 @@ impl Table {
         shares.iter().for_each(|share| share.limit.store(u32::MAX, Ordering::Relaxed));
         Table {
             chunks: (0..capacity.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
+            beside: (0..capacity.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
             free: Mutex::new(Free { head: 0, fresh: 0 }),
             capacity: capacity as u32,
             shares,
@@ -131,50 +135,59 @@ impl Table {
     /// Makes the memory of `entries` more than were ever used, so that workers need not.
     pub(super) fn reserve(&self, entries: usize) {
         let last = (self.used() as usize + entries).min(self.capacity as usize);
-        for chunk in self.chunks.iter().take(last.div_ceil(CHUNK)) {
-            chunk.get_or_init(Chunk::new);
+        for chunk in 0..last.div_ceil(CHUNK) {
+            self.make(chunk);
         }
     }
 
+    fn make(&self, chunk: usize) {
+        self.chunks[chunk].get_or_init(new_chunk);
+        self.beside[chunk].get_or_init(Beside::new);
+    }
+
     #[inline]
-    fn chunk(&self, index: u32) -> Option<&Chunk> {
-        self.chunks.get(index as usize / CHUNK)?.get()
+    fn entry(&self, index: u32) -> Option<&Entry> {
+        Some(&self.chunks.get(index as usize / CHUNK)?.get()?[index as usize % CHUNK])
+    }
+
+    fn beside(&self, index: u32) -> Option<&Beside> {
+        self.beside.get(index as usize / CHUNK)?.get()
     }
 
     /// Locks an entry; `None` if there never was a flow in it.
     #[inline]
     pub(super) fn lock(&self, index: u32) -> Option<MutexGuard<'_, Flow>> {
-        Some(lock(&self.chunk(index)?.entries[index as usize % CHUNK].0))
+        Some(lock(&self.entry(index)?.0))
     }
 
     /// Locks an entry if nobody else has it: whoever has is about to refresh it.
     pub(super) fn try_lock(&self, index: u32) -> Option<MutexGuard<'_, Flow>> {
-        self.chunk(index)?.entries[index as usize % CHUNK].0.try_lock().ok()
+        self.entry(index)?.0.try_lock().ok()
     }
 
     /// The counts of an entry.
     pub(super) fn account(&self, index: u32) -> Option<&Account> {
-        let accounts = self.chunk(index)?.accounts.get_or_init(|| (0..CHUNK).map(|_| Account::default()).collect());
+        let accounts = self.beside(index)?.accounts.get_or_init(|| (0..CHUNK).map(|_| Account::default()).collect());
         Some(&accounts[index as usize % CHUNK])
     }
 
     /// How the sequence numbers of the flow in an entry are adjusted, if those of any flow near it ever were.
     #[cold]
     pub(super) fn adjustments(&self, index: u32) -> Option<Adjustments> {
-        Some(*lock(&self.chunk(index)?.adjustments.get()?[index as usize % CHUNK]))
+        Some(*lock(&self.beside(index)?.adjustments.get()?[index as usize % CHUNK]))
     }
 
     /// Changes how the sequence numbers of the flow in an entry are adjusted. The caller has the lock of the entry.
     #[cold]
     pub(super) fn adjust(&self, index: u32, change: impl FnOnce(&mut Adjustments)) {
-        if let Some(chunk) = self.chunk(index) {
+        if let Some(chunk) = self.beside(index) {
             let adjustments = chunk.adjustments.get_or_init(|| (0..CHUNK).map(|_| Mutex::default()).collect());
             change(&mut lock(&adjustments[index as usize % CHUNK]));
         }
     }
 
     fn link(&self, index: u32) -> &Link {
-        &self.chunks[index as usize / CHUNK].get_or_init(Chunk::new).links[index as usize % CHUNK]
+        &self.beside[index as usize / CHUNK].get_or_init(Beside::new).links[index as usize % CHUNK]
     }
 
     /// Takes a free entry.
@@ -191,7 +204,7 @@ impl Table {
         let index = free.fresh;
         free.fresh += 1;
         drop(free);
-        self.chunks[index as usize / CHUNK].get_or_init(Chunk::new);
+        self.make(index as usize / CHUNK);
         Some(index)
     }
 

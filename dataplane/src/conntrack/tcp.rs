@@ -99,8 +99,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    #[inline]
-    fn of(flags: u16) -> Kind {
+    const fn of(flags: u16) -> Kind {
         if flags & RST != 0 {
             Kind::Rst
         } else if flags & SYN != 0 {
@@ -114,6 +113,17 @@ impl Kind {
         }
     }
 }
+
+/// By the flags FIN, SYN, RST and ACK.
+static KINDS: [Kind; (FIN | SYN | RST | ACK) as usize + 1] = {
+    let mut kinds = [Kind::None; (FIN | SYN | RST | ACK) as usize + 1];
+    let mut flags = 0;
+    while flags < kinds.len() {
+        kinds[flags] = Kind::of(flags as u16);
+        flags += 1;
+    }
+    kinds
+};
 
 /// What the table says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,7 +267,7 @@ impl<'a> Segment<'a> {
             ack: number(8),
             window: u16::from_be_bytes([header[14], header[15]]),
             flags,
-            kind: Kind::of(flags),
+            kind: KINDS[usize::from(flags & (FIN | SYN | RST | ACK))],
             end: seq.wrapping_add(counted),
             options: octets.get(20..header_len).unwrap_or(&[]),
         })
@@ -316,7 +326,7 @@ impl Tcp {
 
     /// Takes up a segment of the flow (`nf_conntrack_tcp_packet`). `status` is that of the flow; of it only
     /// [`Status::ASSURED`] is set.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn packet(
         &mut self,
         segment: &Segment<'_>,
@@ -325,20 +335,50 @@ impl Tcp {
         adjustments: Option<&[SequenceAdjustment; 2]>,
         settings: &Settings,
     ) -> Outcome {
-        let mut old = self.state;
-        let mut new = TcpState::Established;
         // The common case needs no table.
-        if segment.kind != Kind::Ack || old != TcpState::Established {
-            match self.change(segment, direction, *status, settings) {
-                Change::To(from, to) => (old, new) = (from, to),
-                Change::Take(to) => return self.take(segment, direction, status, settings, old, to),
-                Change::Done(outcome) => return outcome,
-            }
+        if segment.kind == Kind::Ack && self.state == TcpState::Established {
+            return self.judge(segment, direction, status, adjustments, settings, TcpState::Established, TcpState::Established);
         }
+        let outcome;
+        (outcome, *status) = self.packet_by_table(*segment, direction, *status, adjustments, settings);
+        outcome
+    }
+
+    /// As [`Tcp::packet`], by value: what the common case holds then need not lie in memory.
+    #[inline(never)]
+    fn packet_by_table(
+        &mut self,
+        segment: Segment<'_>,
+        direction: Direction,
+        mut status: Status,
+        adjustments: Option<&[SequenceAdjustment; 2]>,
+        settings: &Settings,
+    ) -> (Outcome, Status) {
+        let outcome = match self.change(&segment, direction, status, settings) {
+            Change::To(old, new) => self.judge(&segment, direction, &mut status, adjustments, settings, old, new),
+            Change::Take(new) => self.take(&segment, direction, &mut status, settings, self.state, new),
+            Change::Done(outcome) => outcome,
+        };
+        (outcome, status)
+    }
+
+    /// Takes up a segment that leads from one state to another, if it lies in the window.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "compiled for each caller, so that the states of the common case are constants")]
+    fn judge(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        status: &mut Status,
+        adjustments: Option<&[SequenceAdjustment; 2]>,
+        settings: &Settings,
+        old: TcpState,
+        new: TcpState,
+    ) -> Outcome {
         match tcp_window::check(self, segment, direction, adjustments, settings) {
             Fit::In => self.take(segment, direction, status, settings, old, new),
             Fit::Ignored => Outcome::Accept(None),
-            Fit::Out => self.out_of_window(segment, direction, *status),
+            Fit::Out => self.out_of_window(*segment, direction, *status),
         }
     }
 
@@ -463,7 +503,7 @@ impl Tcp {
 
     /// FIN or RST outside of the window from both ends: the connection is most likely gone, so it shall not live for days.
     #[cold]
-    fn out_of_window(&mut self, segment: &Segment<'_>, direction: Direction, status: Status) -> Outcome {
+    fn out_of_window(&mut self, segment: Segment<'_>, direction: Direction, status: Status) -> Outcome {
         let ends = |kind| matches!(kind, Kind::Fin | Kind::Rst);
         if !status.contains(Status::ASSURED) || status.contains(Status::FIXED_TIMEOUT) || !ends(segment.kind) {
             return Outcome::Invalid { shorten: false };

@@ -69,10 +69,13 @@ pub(super) fn learn_options(octets: &[u8], scale: &mut u8, flags: &mut u8) {
 }
 
 /// The highest right edge of the SACK blocks, or `ack` if there is none behind it.
+#[inline(always)]
 fn highest_sack(octets: &[u8], ack: u32) -> u32 {
-    if octets.is_empty() || (octets.len() == 12 && octets[..4] == ONLY_TIMESTAMPS) {
-        return ack;
-    }
+    if octets.is_empty() || (octets.len() == 12 && octets[..4] == ONLY_TIMESTAMPS) { ack } else { search_sack(octets, ack) }
+}
+
+#[inline(never)]
+fn search_sack(octets: &[u8], ack: u32) -> u32 {
     let blocks = options(octets).find(|(kind, value)| *kind == 5 && value.len() >= 8 && value.len().is_multiple_of(8));
     let (blocks, _) = blocks.map_or(&[][..], |(_, value)| value).as_chunks::<8>();
     blocks.iter().fold(ack, |highest, [_, _, _, _, a, b, c, d]| {
@@ -94,8 +97,17 @@ fn begin_end(tcp: &mut Tcp, segment: &Segment<'_>, direction: Direction) {
     }
 }
 
+/// The numbers of a segment as they are checked.
+#[derive(Clone, Copy)]
+struct Numbers {
+    seq: u32,
+    end: u32,
+    ack: u32,
+    sack: u32,
+}
+
 /// Checks a segment, and learns from one that fits.
-#[inline]
+#[inline(always)]
 pub(super) fn check(
     tcp: &mut Tcp,
     segment: &Segment<'_>,
@@ -104,41 +116,17 @@ pub(super) fn check(
     settings: &Settings,
 ) -> Fit {
     let (sender, receiver) = (direction.index(), direction.other().index());
-    let (mut seq, mut end) = (segment.seq, segment.end);
-    let mut window = u32::from(segment.window);
-    let (mut ack, mut sack) = (segment.ack, segment.ack);
+    let mut numbers = Numbers { seq: segment.seq, end: segment.end, ack: segment.ack, sack: segment.ack };
     if tcp.flags[receiver] & SACK_PERM != 0 {
-        sack = highest_sack(segment.options, sack);
+        numbers.sack = highest_sack(segment.options, segment.ack);
     }
-    if let Some(adjustments) = adjustments {
-        let offset = adjustments[receiver].offset(ack.wrapping_sub(1)) as u32;
-        ack = ack.wrapping_sub(offset);
-        sack = sack.wrapping_sub(offset);
-    }
-    if tcp.seen[sender].maxwin == 0 {
-        if segment.has(SYN) {
-            begin_end(tcp, segment, direction);
-            if !segment.has(ACK) {
-                return Fit::In;
-            }
-        } else {
-            pick_up_end(tcp, segment, direction, sack);
-        }
-    } else if segment.has(SYN) && after(end, tcp.seen[sender].end) && matches!(tcp.state, TcpState::SynSent | TcpState::SynRecv) {
-        // A connection that is begun again (RFC 9293 section 3.6.1).
-        begin_end(tcp, segment, direction);
-        if direction == Direction::Reply && !segment.has(ACK) {
-            return Fit::In;
+    if segment.flags & (SYN | RST | ACK) != ACK || tcp.seen[sender].maxwin == 0 || adjustments.is_some() {
+        match prepare(tcp, *segment, direction, adjustments, numbers) {
+            Ok(prepared) => numbers = prepared,
+            Err(fit) => return fit,
         }
     }
-    // RST often acknowledges 0.
-    if !segment.has(ACK) || (segment.has(RST) && ack == 0) {
-        ack = tcp.seen[receiver].end;
-        sack = ack;
-    }
-    if segment.has(RST) && seq == 0 && tcp.state == TcpState::SynSent {
-        (seq, end) = (tcp.seen[sender].end, tcp.seen[sender].end);
-    }
+    let Numbers { seq, end, ack: _, sack } = numbers;
     let [from, to] = [tcp.seen[sender], tcp.seen[receiver]];
     let ack_window = from.maxwin.max(ACK_WINDOW);
     let above_upper = |ack: u32| !before(ack, to.end.wrapping_add(1));
@@ -163,26 +151,61 @@ pub(super) fn check(
     if (to.maxwin != 0 && !above_lower_end) || !above_lower(sack) {
         return unless_liberal(tcp.flags[sender], Fit::Ignored);
     }
-    if !segment.has(SYN) {
-        window <<= tcp.scale[sender];
-    }
-    learn(tcp, segment, direction, Numbers { seq, end, ack, sack, window });
+    learn(tcp, segment, direction, numbers);
     Fit::In
 }
 
-/// The numbers of a segment as they were checked.
-struct Numbers {
-    seq: u32,
-    end: u32,
-    ack: u32,
-    sack: u32,
-    window: u32,
+/// What is left to do before the numbers of a segment can be checked that is not a mere acknowledgment of a known end: the end begins, or
+/// numbers stand for others. `Err` if that settles it.
+#[inline(never)]
+fn prepare(
+    tcp: &mut Tcp,
+    segment: Segment<'_>,
+    direction: Direction,
+    adjustments: Option<&[SequenceAdjustment; 2]>,
+    numbers: Numbers,
+) -> Result<Numbers, Fit> {
+    let (sender, receiver) = (direction.index(), direction.other().index());
+    let Numbers { mut seq, mut end, mut ack, mut sack } = numbers;
+    if let Some(adjustments) = adjustments {
+        let offset = adjustments[receiver].offset(ack.wrapping_sub(1)) as u32;
+        ack = ack.wrapping_sub(offset);
+        sack = sack.wrapping_sub(offset);
+    }
+    if tcp.seen[sender].maxwin == 0 {
+        if segment.has(SYN) {
+            begin_end(tcp, &segment, direction);
+            if !segment.has(ACK) {
+                return Err(Fit::In);
+            }
+        } else {
+            pick_up_end(tcp, &segment, direction, sack);
+        }
+    } else if segment.has(SYN) && after(end, tcp.seen[sender].end) && matches!(tcp.state, TcpState::SynSent | TcpState::SynRecv) {
+        // A connection that is begun again (RFC 9293 section 3.6.1).
+        begin_end(tcp, &segment, direction);
+        if direction == Direction::Reply && !segment.has(ACK) {
+            return Err(Fit::In);
+        }
+    }
+    // RST often acknowledges 0.
+    if !segment.has(ACK) || (segment.has(RST) && ack == 0) {
+        ack = tcp.seen[receiver].end;
+        sack = ack;
+    }
+    if segment.has(RST) && seq == 0 && tcp.state == TcpState::SynSent {
+        (seq, end) = (tcp.seen[sender].end, tcp.seen[sender].end);
+    }
+    Ok(Numbers { seq, end, ack, sack })
 }
 
-#[inline]
+#[inline(always)]
 fn learn(tcp: &mut Tcp, segment: &Segment<'_>, direction: Direction, numbers: Numbers) {
     let (sender, receiver) = (direction.index(), direction.other().index());
-    let Numbers { seq, end, ack, sack, window } = numbers;
+    let Numbers { seq, end, ack, sack } = numbers;
+    // The window of a SYN is not scaled.
+    let shift = if segment.has(SYN) { 0 } else { tcp.scale[sender] };
+    let window = u32::from(segment.window) << shift;
     let from = &mut tcp.seen[sender];
     from.maxwin = from.maxwin.max(window.wrapping_add(sack.wrapping_sub(ack)));
     if after(end, from.end) {

@@ -3,9 +3,9 @@
 use wire::ip_protocol;
 
 use super::flow::{self, Flow, Layer4, NewFlow, Protocol};
-use super::tcp::{Outcome, TcpState};
+use super::tcp::Outcome;
 use super::{
-    At, Conntrack, CtState, Direction, EventKind, FlowInfo, FlowRef, SequenceAdjustment, Status, Template, Timeout, Tracking, Tuple,
+    At, Conntrack, CtState, Direction, EventKind, FlowInfo, FlowRef, SequenceAdjustment, Status, Template, Timeout, Tracking, Tuple, check,
 };
 use crate::frame::Frame;
 use crate::router::address::Family;
@@ -28,32 +28,128 @@ enum Met {
 
 impl Conntrack {
     /// Finds the flow of a packet, or begins one.
+    #[inline]
     pub fn track(&self, at: &At<'_>, template: &Template, packet: &Packet, frame: &Frame<'_>) -> Tracking {
-        if template.notrack {
-            return Tracking::none(CtState::Untracked);
+        // Each with code of its own, in which little is left to ask.
+        match packet.protocol {
+            ip_protocol::UDP => self.track_udp(at, template, packet, frame),
+            ip_protocol::TCP => self.track_tcp(at, template, packet, frame),
+            _ => self.track_other(at, template, packet, frame),
         }
-        let zone = template.zone.unwrap_or(at.zone);
+    }
+
+    #[inline(never)]
+    fn track_udp(&self, at: &At<'_>, template: &Template, packet: &Packet, frame: &Frame<'_>) -> Tracking {
+        match Tuple::of(packet, template.zone_of(at)) {
+            Some(tuple) if !template.notrack && check::udp_is_whole(packet, frame, at.with_checksum()) => {
+                self.track_tuple(at, template, packet, frame, &tuple, || Some(Layer4::Udp))
+            }
+            _ => self.without_flow(at, template),
+        }
+    }
+
+    #[inline(never)]
+    fn track_tcp(&self, at: &At<'_>, template: &Template, packet: &Packet, frame: &Frame<'_>) -> Tracking {
+        match Tuple::of(packet, template.zone_of(at)) {
+            Some(tuple) if !template.notrack && (!at.with_checksum() || check::checksum_is_right(packet, frame, packet.l4_len())) => {
+                // The header is read when the flow is found: until then it would only take registers.
+                self.track_tuple(at, template, packet, frame, &tuple, || Layer4::parse_tcp(packet, frame).map(Layer4::Tcp))
+            }
+            _ => self.without_flow(at, template),
+        }
+    }
+
+    #[inline(never)]
+    fn track_other(&self, at: &At<'_>, template: &Template, packet: &Packet, frame: &Frame<'_>) -> Tracking {
+        let zone = template.zone_of(at);
+        if template.notrack {
+            return self.without_flow(at, template);
+        }
         if matches!((packet.protocol, packet.family), (ip_protocol::ICMP, Family::V4) | (ip_protocol::ICMPV6, Family::V6))
             && let Some(tracking) = self.track_icmp(at, zone, packet, frame)
         {
             return tracking;
         }
-        let Some(tuple) = Tuple::of(packet, zone) else { return self.invalid(at) };
-        let with_checksum = at.settings.checksum && !at.own;
-        let Some(layer4) = Layer4::parse(packet, frame, with_checksum) else { return self.invalid(at) };
-        if let Some((mut flow, index, direction)) = self.find_locked(at, &tuple) {
-            match self.meet(at, &mut flow, index, direction, &layer4, packet) {
-                Met::Belongs(state) => return flow.tracking(state, direction, index),
-                Met::Ends(state) => {
-                    let tracking = flow.tracking(state, direction, index);
-                    self.end(at.now, flow, index);
-                    return tracking;
-                }
-                Met::Invalid => return self.invalid(at),
-                Met::Reopen => self.end(at.now, flow, index),
+        match (Tuple::of(packet, zone), Layer4::parse(packet, frame, at.with_checksum())) {
+            (Some(tuple), Some(layer4)) => self.track_tuple(at, template, packet, frame, &tuple, || Some(layer4)),
+            _ => self.without_flow(at, template),
+        }
+    }
+
+    /// A packet that is not tracked, or that no flow takes.
+    #[cold]
+    fn without_flow(&self, at: &At<'_>, template: &Template) -> Tracking {
+        if template.notrack { Tracking::none(CtState::Untracked) } else { self.invalid(at) }
+    }
+
+    /// `layer4` reads the upper layer; `None` if no flow takes it.
+    #[inline(always)]
+    fn track_tuple<'a>(
+        &self,
+        at: &At<'_>,
+        template: &Template,
+        packet: &Packet,
+        frame: &Frame<'_>,
+        tuple: &Tuple,
+        layer4: impl Fn() -> Option<Layer4<'a>>,
+    ) -> Tracking {
+        let hash = self.index.hash(tuple);
+        for (index, direction) in self.index.first(hash) {
+            if let Some(mut flow) = self.lock_if(at, index, direction, tuple) {
+                let Some(layer4) = layer4() else { return self.invalid(at) };
+                return match self.meet(at, &mut flow, index, direction, &layer4, packet) {
+                    Met::Belongs(state) => flow.tracking(state, direction, index),
+                    met => self.met_last(at, template, packet, frame, (flow, index, direction), met),
+                };
+            }
+        }
+        self.track_further(at, template, packet, frame)
+    }
+
+    /// Looks for the flow where few are, and begins it if it is not there. What the packet says is read again, so that the
+    /// common case need not keep it in memory.
+    #[inline(never)]
+    fn track_further(&self, at: &At<'_>, template: &Template, packet: &Packet, frame: &Frame<'_>) -> Tracking {
+        let parsed = (Tuple::of(packet, template.zone_of(at)), Layer4::parse(packet, frame, false));
+        let (Some(tuple), Some(layer4)) = parsed else { return self.invalid(at) };
+        for (index, direction) in self.index.second(self.index.hash(&tuple)).into_iter().flatten() {
+            if let Some(mut flow) = self.lock_if(at, index, direction, &tuple) {
+                return match self.meet(at, &mut flow, index, direction, &layer4, packet) {
+                    Met::Belongs(state) => flow.tracking(state, direction, index),
+                    met => self.met_last(at, template, packet, frame, (flow, index, direction), met),
+                };
             }
         }
         self.begin(at, template, &tuple, &layer4, packet)
+    }
+
+    /// A packet that does not leave its flow as it was.
+    #[inline(never)]
+    fn met_last(
+        &self,
+        at: &At<'_>,
+        template: &Template,
+        packet: &Packet,
+        frame: &Frame<'_>,
+        (flow, index, direction): (MutexGuard<'_, Flow>, u32, Direction),
+        met: Met,
+    ) -> Tracking {
+        match met {
+            Met::Belongs(state) => flow.tracking(state, direction, index),
+            Met::Ends(state) => {
+                let tracking = flow.tracking(state, direction, index);
+                self.end(at.now, flow, index);
+                tracking
+            }
+            Met::Invalid => self.invalid(at),
+            Met::Reopen => {
+                self.end(at.now, flow, index);
+                match (Tuple::of(packet, template.zone_of(at)), Layer4::parse(packet, frame, false)) {
+                    (Some(tuple), Some(layer4)) => self.begin(at, template, &tuple, &layer4, packet),
+                    _ => self.invalid(at),
+                }
+            }
+        }
     }
 
     #[cold]
@@ -62,47 +158,49 @@ impl Conntrack {
         Tracking::none(CtState::Invalid)
     }
 
-    #[inline(always)]
-    fn find_locked(&self, at: &At<'_>, tuple: &Tuple) -> Option<(MutexGuard<'_, Flow>, u32, Direction)> {
-        let hash = self.index.hash(tuple);
-        for (index, direction) in self.index.first(hash) {
-            if let Some(flow) = self.lock_if(at, index, direction, tuple) {
-                return Some((flow, index, direction));
-            }
-        }
-        self.index.second(hash).and_then(|further| self.find_locked_among(at, tuple, further))
-    }
-
-    #[inline(never)]
-    fn find_locked_among(
-        &self,
-        at: &At<'_>,
-        tuple: &Tuple,
-        mut entries: impl Iterator<Item = (u32, Direction)>,
-    ) -> Option<(MutexGuard<'_, Flow>, u32, Direction)> {
-        entries.find_map(|(index, direction)| Some((self.lock_if(at, index, direction, tuple)?, index, direction)))
-    }
-
     /// Locks an entry if the tuple is that of its flow.
     #[inline(always)]
     fn lock_if(&self, at: &At<'_>, index: u32, direction: Direction, tuple: &Tuple) -> Option<MutexGuard<'_, Flow>> {
         let flow = self.table.lock(index)?;
         if !flow.matches(direction, tuple) {
-            self.counters(at).search_restart.add(1);
+            self.missed(at);
             return None;
         }
         // One that is over is as good as gone: whoever confirms the next with its tuple removes it.
         (!flow::is_due(flow.deadline, flow::tick(at.now))).then_some(flow)
     }
 
+    /// The entry was just given to another flow.
+    #[cold]
+    fn missed(&self, at: &At<'_>) {
+        self.counters(at).search_restart.add(1);
+    }
+
     /// Takes up a packet of a known flow.
-    #[inline]
+    #[inline(always)]
     fn meet(&self, at: &At<'_>, flow: &mut Flow, index: u32, direction: Direction, layer4: &Layer4<'_>, packet: &Packet) -> Met {
+        if self.watched.load(Ordering::Relaxed) {
+            return self.meet_watched(at, flow, index, direction, *layer4, packet);
+        }
+        self.take_up(at, flow, index, direction, layer4, packet)
+    }
+
+    /// As [`Conntrack::meet`], and reports what changes.
+    #[cold]
+    fn meet_watched(&self, at: &At<'_>, flow: &mut Flow, index: u32, direction: Direction, layer4: Layer4<'_>, packet: &Packet) -> Met {
+        let before = (flow.status(), flow.protocol.tcp_state());
+        let met = self.take_up(at, flow, index, direction, &layer4, packet);
+        if matches!(met, Met::Belongs(_)) && before != (flow.status(), flow.protocol.tcp_state()) {
+            self.report(EventKind::Update, &FlowInfo::of(flow, index, None, at.now));
+        }
+        met
+    }
+
+    #[inline(always)]
+    fn take_up(&self, at: &At<'_>, flow: &mut Flow, index: u32, direction: Direction, layer4: &Layer4<'_>, packet: &Packet) -> Met {
         let before = flow.status();
         let mut status = before;
         let adjustments = if before.contains(Status::SEQ_ADJUST) { self.table.adjustments(index) } else { None };
-        let watched = self.watched.load(Ordering::Relaxed);
-        let state_before = if watched { flow.protocol.tcp_state() } else { TcpState::None };
         let state = CtState::of(before, direction);
         match flow.protocol.packet(layer4, direction, &mut status, adjustments.as_ref(), at.settings, flow::tick(at.now)) {
             Outcome::Accept(timeout) => {
@@ -129,16 +227,18 @@ impl Conntrack {
             status.insert(Status::SEEN_REPLY);
         }
         if status != before {
-            flow.set_status(status);
-            if status.contains(Status::ASSURED) && !before.contains(Status::ASSURED) {
-                self.table.strike(flow.ingress, index);
-            }
+            self.set_status(flow, index, before, status);
         }
         self.count_packet(flow, index, direction, packet);
-        if watched && (status != before || flow.protocol.tcp_state() != state_before) {
-            self.report(EventKind::Update, &FlowInfo::of(flow, index, None, at.now));
-        }
         Met::Belongs(state)
+    }
+
+    #[cold]
+    fn set_status(&self, flow: &mut Flow, index: u32, before: Status, status: Status) {
+        flow.set_status(status);
+        if status.contains(Status::ASSURED) && !before.contains(Status::ASSURED) {
+            self.table.strike(flow.ingress, index);
+        }
     }
 
     #[inline]
@@ -193,6 +293,20 @@ impl Conntrack {
             tracking.status.insert(Status::HELPER);
         }
         tracking
+    }
+}
+
+impl At<'_> {
+    #[inline]
+    fn with_checksum(&self) -> bool {
+        self.settings.checksum && !self.own
+    }
+}
+
+impl Template {
+    #[inline]
+    fn zone_of(&self, at: &At<'_>) -> u16 {
+        self.zone.unwrap_or(at.zone)
     }
 }
 

@@ -82,9 +82,7 @@ impl Tuple {
     pub fn of(packet: &Packet, zone: u16) -> Option<Tuple> {
         let (source_port, destination_port) = match packet.upper {
             Upper::Ports { source, destination, .. } => (source, destination),
-            Upper::Icmp { kind, code, identifier } => (identifier, u16::from_be_bytes([kind, code])),
-            Upper::Other if !packet.is_later_fragment() => (0, 0),
-            Upper::Other | Upper::Cut => return None,
+            _ => Tuple::portless(packet)?,
         };
         Some(Tuple {
             source: packet.source,
@@ -95,6 +93,16 @@ impl Tuple {
             family: packet.family,
             protocol: packet.protocol,
         })
+    }
+
+    /// What stands for the ports of a packet that has none.
+    #[cold]
+    fn portless(packet: &Packet) -> Option<(u16, u16)> {
+        match packet.upper {
+            Upper::Icmp { kind, code, identifier } => Some((identifier, u16::from_be_bytes([kind, code]))),
+            Upper::Other if !packet.is_later_fragment() => Some((0, 0)),
+            _ => None,
+        }
     }
 
     /// The tuple of answers: ends swapped; for ICMP the type of the answer. `None` for an ICMP type that has no answer.
