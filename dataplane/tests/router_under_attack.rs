@@ -175,7 +175,7 @@ fn syn_flood(number: u32) {
 
 #[test]
 fn a_syn_flood() {
-    syn_flood(20_000);
+    syn_flood(10_000);
 }
 
 /// `cargo test --release -p dataplane --test router_under_attack -- --ignored`.
