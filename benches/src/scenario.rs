@@ -14,6 +14,7 @@ mod latency;
 mod random;
 mod round_trip;
 mod scaling;
+mod syn_flood;
 mod table;
 mod tcp;
 mod throughput;
@@ -71,6 +72,8 @@ pub enum Work {
         /// Whether the hosts leave checksums and segmentation to their devices.
         offload: bool,
     },
+    /// `iperf3` with one stream, TAP to TAP, beside SYNs of new tuples that nobody answers.
+    SynFlood,
     /// Frames per second at saturation.
     FrameRate {
         /// What the hosts hang on.
@@ -302,6 +305,7 @@ impl Scenario {
     /// What the machine lacks for it, if anything.
     pub fn lacking(self) -> Option<String> {
         match self.0.work {
+            Work::SynFlood => lab::lacking(&[("iperf3", "iperf3"), ("iptables", "iptables")]),
             Work::Tcp { offload: true, .. } => lab::lacking(&[("iperf3", "iperf3")]),
             Work::Tcp { offload: false, .. } => lab::lacking(&[("iperf3", "iperf3"), ("ethtool", "ethtool")]),
             Work::GuestLoop { .. } => lab::lacking(&[("dpdk-testpmd", "dpdk"), ("stdbuf", "coreutils")]),
@@ -325,7 +329,8 @@ impl Scenario {
             },
         };
         match self.0.work {
-            Work::Tcp { attachment, streams, offload } => tcp::round(system, attachment, streams, offload, settings),
+            Work::Tcp { attachment, streams, offload } => tcp::round(system, attachment, streams, offload, false, settings),
+            Work::SynFlood => tcp::round(system, Attachment::Tap, 1, true, true, settings),
             Work::FrameRate { attachment, sizes, both_ways } => frame_rate::round(system, attachment, sizes, both_ways, settings),
             Work::GuestLoop { octets } => guest_loop::round(system, octets, settings),
             Work::Throughput { attachment } => throughput::round(system, attachment, settings),

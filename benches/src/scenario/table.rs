@@ -269,6 +269,16 @@ fn routing() -> Vec<Description> {
         });
     }
     rows.push(Description {
+        unit: "Gbit/s",
+        load: Some(Load::Stream),
+        ..row(
+            "nat-tap-tcp-syn-flood",
+            "TCP, one stream, through a router that masquerades, TAP to TAP, beside 50,000 SYNs a second of new tuples",
+            &[NETFILTER, ROUTER],
+            Work::SynFlood,
+        )
+    });
+    rows.push(Description {
         targets: NAT_64,
         is_quick: true,
         ..row(
