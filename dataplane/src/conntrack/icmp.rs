@@ -81,7 +81,11 @@ pub(super) fn quoted_tuple(family: Family, octets: &[u8], zone: u16) -> Option<T
     let word = |at: usize| Some(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?]));
     let (source_port, destination_port) = match (family, protocol) {
         (_, ip_protocol::TCP | ip_protocol::UDP | ip_protocol::UDP_LITE | ip_protocol::SCTP | ip_protocol::DCCP) => (word(0)?, word(2)?),
-        (Family::V4, ip_protocol::ICMP) | (Family::V6, ip_protocol::ICMPV6) => (word(4)?, word(0)?),
+        (Family::V4, ip_protocol::ICMP) | (Family::V6, ip_protocol::ICMPV6) => {
+            // Half of it would do, but the kernel wants the whole header.
+            rest.get(..ICMP_HEADER)?;
+            (word(4)?, word(0)?)
+        }
         _ => (0, 0),
     };
     Some(Tuple { source, destination, source_port, destination_port, zone, family, protocol })

@@ -158,7 +158,7 @@ enum Step {
     /// It has its Ethernet header and is to enter the switch at this port.
     Leave(PortId),
     /// So it has, but is to be cut into fragments first.
-    Cut(PortId, Packet, Cut),
+    Cut(PortId, Cut),
     /// The router has it: answered, held, kept.
     Taken,
     /// Control has it, or it was refused, and that is counted.
@@ -221,10 +221,10 @@ impl Pipeline {
     fn settle(&mut self, cx: &Cx<'_>, step: Step, at: PortId, i: u8, leaving: &mut Leaving, frames: &mut [Frame<'_>]) -> bool {
         match step {
             Step::Leave(to) => leaving.push((to, i)),
-            Step::Cut(to, packet, cut) => {
+            Step::Cut(to, cut) => {
                 // What came before leaves before.
                 self.leave(cx, leaving, frames);
-                if let Err(reason) = self.send_fragments(cx, to, &mut frames[usize::from(i)], &packet, cut) {
+                if let Err(reason) = self.send_fragments(cx, to, &mut frames[usize::from(i)], cut) {
                     return self.settle(cx, Step::Drop(reason), at, i, leaving, frames);
                 }
             }
@@ -447,7 +447,7 @@ impl Pipeline {
             return Err(Step::Drop(DropReason::NeighborFailed));
         }
         Ok(match p.cut(interface.mtu) {
-            Some(cut) => Step::Cut(interface.port, p.packet, cut),
+            Some(cut) => Step::Cut(interface.port, cut),
             None => Step::Leave(interface.port),
         })
     }

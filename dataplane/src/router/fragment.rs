@@ -1,7 +1,8 @@
 //! Cutting a packet that is longer than the MTU into fragments (RFC 791 section 3.2, RFC 8200 section 4.5).
 //!
 //! [`Fragments`] is used as [`crate::offload::Segments`] is: made from a frame of one burst, it fills another, batch by batch;
-//! the headers are copied, the payload stays borrowed. Packets that are segmented at egress (GSO) are not fragmented.
+//! the headers are copied, the payload stays borrowed; but that of a full head goes into memory of the caller if a fragment header
+//! leaves it no room. Packets that are segmented at egress (GSO) are not fragmented.
 
 use arrayvec::ArrayVec;
 use wire::checksum::Sum;
@@ -65,12 +66,12 @@ pub struct Fragments<'a> {
 }
 
 impl<'a> Fragments<'a> {
-    /// The fragments of `packet` in `frame`. The checksum is finished if that is left to do.
+    /// The fragments of `packet` in `frame`. The checksum is finished if that is left to do. What was in `memory` is overwritten.
     ///
     /// # Errors
     ///
     /// [`FragmentError`], which see.
-    pub fn new(frame: &mut Frame<'a>, packet: &Packet, cut: Cut) -> Result<Fragments<'a>, FragmentError> {
+    pub fn new<'f: 'a>(frame: &mut Frame<'f>, packet: &Packet, cut: Cut, memory: &'a mut Vec<u8>) -> Result<Fragments<'a>, FragmentError> {
         if frame.offload().is_gso() {
             return Err(FragmentError::NotPossible);
         }
@@ -106,8 +107,16 @@ impl<'a> Fragments<'a> {
         }
         // What Ethernet carries behind the packet is not part of it.
         let in_head = octets.len().min(l3 + len);
-        let head = octets[payload..in_head].iter().copied().collect();
-        let body = frame.body().part(0, (l3 + len - in_head).min(frame.body().len()));
+        let mut head: ArrayVec<u8, HEAD_MAX> = octets[payload..in_head].iter().copied().collect();
+        let mut body = frame.body().part(0, (l3 + len - in_head).min(frame.body().len()));
+        if head.len() > header.remaining_capacity() {
+            memory.clear();
+            memory.extend(head.drain(..));
+            let in_head = memory.len();
+            memory.resize(in_head + body.len(), 0);
+            body.copy_to(&mut memory[in_head..]);
+            body = Body::from_slice(memory);
+        }
         let place = packet.fragment.filter(|_| packet.family == Family::V4);
         Ok(Fragments {
             header,
@@ -123,16 +132,12 @@ impl<'a> Fragments<'a> {
 
     /// Number of fragments still to come.
     pub fn count(&self) -> usize {
-        let left = self.head.len() + self.body.len();
-        let next = self.next_len();
-        if next == 0 { 0 } else { 1 + (left - next).div_ceil(self.chunk) }
+        (self.head.len() + self.body.len()).div_ceil(self.chunk)
     }
 
-    /// Octets of payload in the next fragment. Its head must hold what is left of the source's head: where a fragment header
-    /// of 8 octets made the headers longer, the first fragment may be a short one.
+    /// Octets of payload in the next fragment.
     fn next_len(&self) -> usize {
-        let (len, room) = ((self.head.len() + self.body.len()).min(self.chunk), self.header.remaining_capacity());
-        if self.head.len().min(len) > room { room & !7 } else { len }
+        (self.head.len() + self.body.len()).min(self.chunk)
     }
 
     /// Puts fragments into `burst` until it is full; `true` when more are to come.
@@ -200,20 +205,18 @@ fn blank_options(header: &mut [u8]) {
 }
 
 /// Where the part of an IPv6 packet ends that every router on the way looks at, and where the octet is that says what follows
-/// (`ip6_find_1stfragopt`, `net/ipv6/output_core.c`): behind hop-by-hop options and a routing header, with destination options in
+/// (`ip6_find_1stfragopt`, `net/ipv6/output_core.c`): behind hop-by-hop options, a routing header, and destination options in
 /// front of that.
 fn unfragmentable(octets: &[u8], l3: usize) -> Option<(usize, usize)> {
-    let (mut end, mut next_header) = (l3 + ipv6::HEADER_LEN, l3 + ipv6::NEXT_HEADER);
-    let (mut at, mut kind_at) = (end, next_header);
+    let (mut end, mut next_header, mut routed) = (l3 + ipv6::HEADER_LEN, l3 + ipv6::NEXT_HEADER, false);
     for _ in 0..=ipv6::EXTENSION_HEADERS_MAX {
-        let kind = *octets.get(kind_at)?;
-        if !matches!(kind, ip_protocol::HOP_BY_HOP | ip_protocol::ROUTING | ip_protocol::DESTINATION_OPTIONS) {
-            break;
+        match *octets.get(next_header)? {
+            ip_protocol::HOP_BY_HOP => {}
+            ip_protocol::ROUTING => routed = true,
+            ip_protocol::DESTINATION_OPTIONS if !routed => {}
+            _ => break,
         }
-        (kind_at, at) = (at, at + (usize::from(*octets.get(at + 1)?) + 1) * 8);
-        if kind != ip_protocol::DESTINATION_OPTIONS {
-            (end, next_header) = (at, kind_at);
-        }
+        (next_header, end) = (end, end + (usize::from(*octets.get(end + 1)?) + 1) * 8);
     }
     (end <= octets.len()).then_some((end, next_header))
 }

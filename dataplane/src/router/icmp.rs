@@ -23,17 +23,12 @@ pub const ERROR_MAX_V6: usize = 1280;
 /// Octets of any packet made here at most.
 pub const ERROR_MAX: usize = ERROR_MAX_V6;
 
-/// Where the next header is in an IPv6 header: the pointer of a parameter problem with code 1.
-pub const NEXT_HEADER_POINTER: u32 = 6;
-
 const ICMP_HEADER_LEN: usize = 8;
 const ECHO_REPLY_V4: u8 = 0;
 const ECHO_REQUEST_V4: u8 = 8;
 const ECHO_REQUEST_V6: u8 = 128;
 const ECHO_REPLY_V6: u8 = 129;
 const REDIRECT_V6: u8 = 137;
-/// Of IPv4: no options follow (RFC 791 section 3.1).
-const OPTION_END: u8 = 0;
 
 /// An error: type, code and the four octets behind the checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,14 +145,9 @@ pub fn may_answer(frame: &Frame<'_>, packet: &Packet, error: IcmpError) -> bool 
     let to_many = packet.destination.is_multicast(packet.family) || frame.destination().is_multicast();
     match packet.family {
         Family::V4 => {
-            let is_class_e_or_broadcast = |address: Address| address.0 >> 28 == 0xf;
-            let zero_net = packet.source.0 >> 24 == 0;
-            let many = to_many || is_class_e_or_broadcast(packet.destination);
-            !many
-                && !packet.is_later_fragment()
-                && !zero_net
-                && !is_class_e_or_broadcast(packet.source)
-                && !packet.source.is_loopback(Family::V4)
+            let is_broadcast = packet.destination.0 == u128::from(u32::MAX);
+            let (zero_net, class_e) = (packet.source.0 >> 24 == 0, packet.source.0 >> 28 == 0xf);
+            !(to_many || is_broadcast) && !packet.is_later_fragment() && !zero_net && !class_e && !packet.source.is_loopback(Family::V4)
         }
         // Senders to groups must learn the path MTU, and which options nobody knows.
         Family::V6 => !to_many || error.kind == 2 || (error.kind, error.code) == (4, 2),
@@ -252,18 +242,27 @@ pub fn is_echo_request(frame: &Frame<'_>, packet: &Packet) -> bool {
 }
 
 /// Makes an echo request the reply from `source` (its destination, or an address of the router if that is a group), with
-/// the time to live `ttl`. Options of IPv4 are not repeated.
+/// the time to live `ttl`. Neither options of IPv4 nor extension headers of IPv6 are repeated.
 ///
 /// # Panics
 ///
 /// If `packet` is not that of the frame.
 pub fn echo_reply(frame: &mut Frame<'_>, packet: &mut Packet, source: Address, ttl: u8) {
     let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
-    let offload = frame.offload();
+    let header_len = match packet.family {
+        Family::V4 => ipv4::HEADER_LEN_MIN,
+        Family::V6 => ipv6::HEADER_LEN,
+    };
+    let (options, offload) = (l4 - l3 - header_len, frame.offload());
     // Whoever finishes the checksum sums up the reply; only the sum of the pseudo header is there already.
     let unfinished = offload.needs_checksum() && usize::from(offload.csum_start) == l4;
     let (from, to) = (source, packet.source);
-    let (header, icmp) = frame.head_mut()[l3..].split_at_mut(l4 - l3);
+    if options > 0 {
+        assert!(frame.splice(l3 + header_len, options, &[]), "the headers of a parsed packet lie in the head");
+        frame.set_offload(if unfinished { offload.shifted(-(options as i16)) } else { offload });
+        (packet.l4, packet.len) = (packet.l4 - options as u16, packet.len - options as u32);
+    }
+    let (header, icmp) = frame.head_mut()[l3..].split_at_mut(header_len);
     let field = u16::from_be_bytes([icmp[2], icmp[3]]);
     let before = u16::from_be_bytes([icmp[0], icmp[1]]);
     icmp[0] = if packet.family == Family::V4 { ECHO_REPLY_V4 } else { ECHO_REPLY_V6 };
@@ -275,7 +274,8 @@ pub fn echo_reply(frame: &mut Frame<'_>, packet: &mut Packet, source: Address, t
             header[ipv4::DESTINATION].copy_from_slice(&v4(to).octets());
             header[ipv4::TTL] = ttl;
             header[ipv4::FLAGS].fill(0);
-            header[ipv4::HEADER_LEN_MIN..].fill(OPTION_END);
+            header[0] = 0x45;
+            header[ipv4::TOTAL_LEN].copy_from_slice(&(packet.len as u16).to_be_bytes());
             if let Ok(mut header) = Ipv4Header::new_checked(header) {
                 header.fill_checksum();
             }
@@ -287,6 +287,8 @@ pub fn echo_reply(frame: &mut Frame<'_>, packet: &mut Packet, source: Address, t
             header[ipv6::SOURCE].copy_from_slice(&is);
             header[ipv6::DESTINATION].copy_from_slice(&v6(to).octets());
             header[ipv6::HOP_LIMIT] = ttl;
+            header[ipv6::NEXT_HEADER] = ip_protocol::ICMPV6;
+            header[ipv6::PAYLOAD_LEN].copy_from_slice(&(packet.l4_len() as u16).to_be_bytes());
         }
     }
     // The two zeros are the same to every receiver but one: the reply to an empty request of zeros is all zeros but for this.
@@ -294,6 +296,18 @@ pub fn echo_reply(frame: &mut Frame<'_>, packet: &mut Packet, source: Address, t
     icmp[2..4].copy_from_slice(&sum.to_be_bytes());
     (packet.source, packet.destination, packet.ttl) = (from, to, ttl);
     packet.parse_upper(frame.head());
+}
+
+/// Where an IPv6 packet says which upper layer it has, from its first octet on: the pointer of a parameter problem with code 1.
+pub fn next_header_pointer(frame: &Frame<'_>, packet: &Packet) -> u32 {
+    let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
+    let headers = frame.head().get(..l4).unwrap_or_default();
+    let (mut named_by, mut at) = (l3 + ipv6::NEXT_HEADER, l3 + ipv6::HEADER_LEN);
+    while let (true, Some(len)) = (at < l4, headers.get(at + 1)) {
+        let is_fragment = headers[named_by] == ip_protocol::FRAGMENT;
+        (named_by, at) = (at, at + if is_fragment { 8 } else { (usize::from(*len) + 1) * 8 });
+    }
+    (named_by - l3) as u32
 }
 
 /// Whether the checksum of TCP, UDP, ICMP or ICMPv6 is right; `true` for other protocols, and where the offload says that it

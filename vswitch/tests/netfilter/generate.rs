@@ -26,19 +26,16 @@ pub(crate) fn script(family: Family, seed: u64) -> Script {
     Script { family, flows: teller.flows, steps }
 }
 
-/// Leaves out packets beyond the fourth that a host sends to where no route leads: the kernel complains about five in five seconds
+/// Leaves out packets beyond the fourth that hosts send to where no route leads: the kernel complains about five in five seconds
 /// (`ip_error` in `net/ipv4/route.c`), whatever `icmp_ratelimit` says.
 fn spare_dead_routes(flows: &[Flow], steps: &mut Vec<Step>) {
-    let mut sent = [0; 256];
-    steps.retain(|step| match (step, &flows[step.flow()]) {
-        (
-            Step::Packet { way: Way::Original, .. },
-            Flow { from: Host::Lan(n), to: Host::Unreachable | Host::Prohibited | Host::NoRoute, .. },
-        ) => {
-            sent[usize::from(*n)] += 1;
-            sent[usize::from(*n)] <= 4
-        }
-        _ => true,
+    let mut sent = 0;
+    steps.retain(|step| {
+        let flow = &flows[step.flow()];
+        let is_dead = |host| matches!(host, Host::Unreachable | Host::Prohibited | Host::NoRoute | Host::Martian(_));
+        let leads_nowhere = is_dead(flow.from) || is_dead(flow.to);
+        sent += u8::from(leads_nowhere);
+        sent <= 4 || !leads_nowhere
     });
 }
 
@@ -335,16 +332,25 @@ impl Teller {
                 let at = self.random.below(pieces.len() as u32) as usize;
                 pieces[at].len += 16;
             }
-            // Not a multiple of eight; another end.
+            // Not a multiple of eight; another end (of more than one: RFC 6946 has the others).
             5 => pieces[0].len = pieces[0].len.saturating_sub(3).max(1),
             6 => pieces.last_mut().unwrap().more = true,
-            7 => pieces.insert(0, Piece { offset: whole.next_multiple_of(8) + 64, len: 8, more: false }),
+            7 if self.family == Family::V4 || pieces.len() > 1 => {
+                pieces.insert(0, Piece { offset: whole.next_multiple_of(8) + 64, len: 8, more: false })
+            }
             8 => {
                 for i in (1..pieces.len()).rev() {
                     pieces.swap(i, self.random.below(i as u32 + 1) as usize);
                 }
             }
             _ => {}
+        }
+        if self.family == Family::V6 {
+            // docs/deviations.md has IPv6 fragments that are no multiple of eight.
+            for piece in pieces.iter_mut().filter(|piece| piece.more && piece.offset < whole) {
+                piece.len = piece.len.min(whole - piece.offset) & !7;
+            }
+            pieces.retain(|piece| piece.len > 0);
         }
         let (ip, way) = (self.ip(), Way::Original);
         let ip = Ip { df: ip.df && self.random.one_in(2), ttl: ip.ttl.max(2), ..ip };
@@ -375,14 +381,14 @@ impl Teller {
             },
         };
         let mut step = self.packet(flow, Way::Original, upper);
-        let damage = self.damage();
+        let damage = self.damage(&step);
         if let (Step::Packet { damage: place, .. }, true) = (&mut step, self.random.one_in(2)) {
             *place = Some(damage);
         }
         vec![step]
     }
 
-    fn damage(&mut self) -> Damage {
+    fn damage(&mut self, step: &Step) -> Damage {
         match self.random.below(10) {
             0 => Damage::IpChecksum,
             1 => Damage::Version,
@@ -392,7 +398,8 @@ impl Teller {
             5 => Damage::Trailing,
             6 | 7 => Damage::UpperChecksum,
             8 => Damage::UpperLength,
-            _ => Damage::Cut(self.random.below(24) as u8),
+            // A header that is cut is no match's in the kernel, which drops the packet there (docs/deviations.md).
+            _ => Damage::Cut((step.header_len() + self.random.below(12) as usize) as u8),
         }
     }
 
@@ -448,7 +455,7 @@ impl Teller {
                     steps.insert(later, step);
                 }
                 5 => {
-                    let damage = self.damage();
+                    let damage = self.damage(&steps[at]);
                     let mut broken = steps[at].clone();
                     if let Step::Packet { damage: place, piece: None, .. } = &mut broken {
                         *place = Some(damage);

@@ -201,6 +201,8 @@ pub(crate) enum Damage {
 /// An IP packet around the octets of an upper layer.
 pub(crate) fn ip(ends: Ends, protocol: u8, header: &Ip, piece: Option<Piece>, upper: &[u8]) -> Vec<u8> {
     let upper = match piece {
+        // Behind the end, as no host sends it.
+        Some(piece) if usize::from(piece.offset) >= upper.len() => &vec![0; piece.len.into()],
         Some(piece) => {
             let from = usize::from(piece.offset).min(upper.len());
             &upper[from..(from + usize::from(piece.len)).min(upper.len())]

@@ -57,6 +57,16 @@ impl Step {
             Step::Packet { flow, .. } | Step::Error { flow, .. } => *flow,
         }
     }
+
+    /// Octets of the header of its upper layer.
+    pub(crate) fn header_len(&self) -> usize {
+        match self {
+            Step::Packet { upper: Upper::Tcp { options, .. }, .. } => 20 + options.len().next_multiple_of(4),
+            Step::Packet { upper: Upper::Sctp { .. }, .. } => 12,
+            Step::Packet { upper: Upper::Udp { .. } | Upper::Query { .. }, .. } => 8,
+            Step::Packet { upper: Upper::Plain { .. }, .. } | Step::Error { .. } => 0,
+        }
+    }
 }
 
 /// A sequence.

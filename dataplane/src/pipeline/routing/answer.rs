@@ -12,8 +12,6 @@ use crate::router::packet::Upper;
 use crate::router::{Address, Family};
 use crate::rules::{Hook, RejectWith};
 
-/// Where IPv6 says what follows (RFC 8200 section 3).
-const NEXT_HEADER_AT: u32 = 6;
 /// The traffic class without ECN (RFC 3168 section 5).
 const DSCP: u8 = 0xfc;
 
@@ -46,7 +44,7 @@ impl Pipeline {
             (ip_protocol::UDP, _) if udp_len(p).is_none_or(|len| len > packet.l4_len()) => {}
             (ip_protocol::UDP | ip_protocol::UDP_LITE, _) => self.send_error(cx, p, IcmpError::port_unreachable(family)),
             _ if family == Family::V4 => self.send_error(cx, p, IcmpError::protocol_unreachable()),
-            _ => self.send_error(cx, p, IcmpError::parameter_problem(family, 1, NEXT_HEADER_AT)),
+            _ => self.send_error(cx, p, IcmpError::parameter_problem(family, 1, icmp::next_header_pointer(p.frame, &packet))),
         }
         Err(Step::Drop(DropReason::NoListener))
     }

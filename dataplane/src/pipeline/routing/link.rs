@@ -200,7 +200,7 @@ impl Pipeline {
             Resolved::Mac(mac) => {
                 p.frame.head_mut()[ethernet::DESTINATION].copy_from_slice(&mac.0);
                 match p.cut(interface.mtu) {
-                    Some(cut) => Step::Cut(at, packet, cut),
+                    Some(cut) => Step::Cut(at, cut),
                     None => Step::Leave(at),
                 }
             }

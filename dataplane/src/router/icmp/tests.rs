@@ -246,8 +246,27 @@ fn options_of_an_echo_request_are_not_repeated() {
         assert!(is_echo_request(frame, &packet));
         echo_reply(frame, &mut packet, Address(0xc000_0209), 64);
         assert_eq!(Packet::parse(frame, Family::V4), Some(packet));
-        assert_eq!(frame.head()[34..38], [0; 4]);
+        assert_eq!((packet.l4, packet.len, frame.len()), (34, 28, 42));
         assert!(!packet.dont_fragment && checksum_ok(frame, &packet));
+    });
+}
+
+#[test]
+fn extension_headers_of_an_echo_request_are_not_repeated() {
+    let builder = PacketBuilder::ethernet2(MAC, MAC).ipv6(A6, B6, 9).icmpv6_echo_request(77, 5);
+    let plain = built(|octets| builder.write(octets, &[9; 300]).unwrap());
+    // A header of destination options with padding (RFC 8200 section 4.2).
+    let mut octets = [&plain[..54], &[58, 0, 1, 4, 0, 0, 0, 0], &plain[54..]].concat();
+    octets[20] = 60;
+    octets[18..20].copy_from_slice(&316_u16.to_be_bytes());
+    with(&octets, Offload::NONE, |frame, mut packet| {
+        assert!(is_echo_request(frame, &packet));
+        assert_eq!(next_header_pointer(frame, &packet), 40);
+        echo_reply(frame, &mut packet, Address(0x1234_5678), 64);
+        assert_eq!(Packet::parse(frame, Family::V6), Some(packet));
+        assert_eq!((packet.l4, frame.len()), (54, plain.len()));
+        assert_eq!(next_header_pointer(frame, &packet), 6);
+        assert!(checksum_ok(frame, &packet));
     });
 }
 
