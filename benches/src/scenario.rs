@@ -4,14 +4,17 @@
 //! work; none knows a scenario or a system by name.
 
 mod addresses;
+pub mod conntrack_scale;
 pub mod fdb_scale;
 mod flood;
 mod frame_rate;
 mod guest_loop;
 mod idle;
 mod latency;
+mod random;
 mod round_trip;
 mod scaling;
+mod syn_flood;
 mod table;
 mod tcp;
 mod throughput;
@@ -69,6 +72,8 @@ pub enum Work {
         /// Whether the hosts leave checksums and segmentation to their devices.
         offload: bool,
     },
+    /// `iperf3` with one stream, TAP to TAP, beside SYNs of new tuples that nobody answers.
+    SynFlood,
     /// Frames per second at saturation.
     FrameRate {
         /// What the hosts hang on.
@@ -117,6 +122,11 @@ pub enum Work {
     IdleMemory,
     /// Lookups in the address table, in this process.
     FdbScale,
+    /// Packets in the table of connections, in this process.
+    ConntrackScale {
+        /// Of new connections, or of those that are there.
+        new: bool,
+    },
 }
 
 /// What can be large.
@@ -136,7 +146,7 @@ pub enum Dimension {
 pub enum Subject {
     /// A system.
     System(System),
-    /// An address table with this many entries.
+    /// A table of addresses or connections with this many entries.
     Entries(u32),
 }
 
@@ -295,10 +305,11 @@ impl Scenario {
     /// What the machine lacks for it, if anything.
     pub fn lacking(self) -> Option<String> {
         match self.0.work {
+            Work::SynFlood => lab::lacking(&[("iperf3", "iperf3"), ("iptables", "iptables")]),
             Work::Tcp { offload: true, .. } => lab::lacking(&[("iperf3", "iperf3")]),
             Work::Tcp { offload: false, .. } => lab::lacking(&[("iperf3", "iperf3"), ("ethtool", "ethtool")]),
             Work::GuestLoop { .. } => lab::lacking(&[("dpdk-testpmd", "dpdk"), ("stdbuf", "coreutils")]),
-            Work::FdbScale => None,
+            Work::FdbScale | Work::ConntrackScale { .. } => None,
             _ => lab::lacking(&[]),
         }
     }
@@ -311,11 +322,15 @@ impl Scenario {
     pub fn round(self, subject: Subject, settings: &Settings) -> anyhow::Result<Sample> {
         let (system, demand) = match subject {
             Subject::System(system) => (system, self.0.load.unwrap_or(Load::OneWay)),
-            Subject::Entries(entries) if self.0.work == Work::FdbScale => return fdb_scale::round(entries, settings),
-            Subject::Entries(_) => anyhow::bail!("{subject} is no subject of this scenario"),
+            Subject::Entries(entries) => match self.0.work {
+                Work::FdbScale => return fdb_scale::round(entries, settings),
+                Work::ConntrackScale { new } => return conntrack_scale::round(entries, new, settings),
+                _ => anyhow::bail!("{subject} is no subject of this scenario"),
+            },
         };
         match self.0.work {
-            Work::Tcp { attachment, streams, offload } => tcp::round(system, attachment, streams, offload, settings),
+            Work::Tcp { attachment, streams, offload } => tcp::round(system, attachment, streams, offload, false, settings),
+            Work::SynFlood => tcp::round(system, Attachment::Tap, 1, true, true, settings),
             Work::FrameRate { attachment, sizes, both_ways } => frame_rate::round(system, attachment, sizes, both_ways, settings),
             Work::GuestLoop { octets } => guest_loop::round(system, octets, settings),
             Work::Throughput { attachment } => throughput::round(system, attachment, settings),
@@ -327,7 +342,7 @@ impl Scenario {
             Work::Scaling { of } => scaling::round(system, of, settings),
             Work::IdleCpu => idle::cpu(system, settings),
             Work::IdleMemory => idle::memory(system, settings),
-            Work::FdbScale => anyhow::bail!("{subject} is no subject of this scenario"),
+            Work::FdbScale | Work::ConntrackScale { .. } => anyhow::bail!("{subject} is no subject of this scenario"),
         }
     }
 }

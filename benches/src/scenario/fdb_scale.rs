@@ -10,6 +10,7 @@ use wire::VlanId;
 
 use crate::interrupt;
 use crate::memory::resident;
+use crate::scenario::random::Numbers;
 use crate::scenario::{Sample, Settings};
 
 /// Name of the detail: memory of the table by the number of entries it has room for.
@@ -45,7 +46,7 @@ pub(super) fn round(entries: u32, settings: &Settings) -> anyhow::Result<Sample>
     // To a tenth: what else the table has (16 KiB of counts by port) and what the allocator rounds is less.
     let octets = (memory as f64 / fdb.capacity() as f64 * 10.0).round() / 10.0;
 
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut numbers = Numbers::new();
     lookups(&fdb, entries, &mut numbers, Duration::from_millis(200))?;
     let (count, elapsed) = lookups(&fdb, entries, &mut numbers, settings.span)?;
     let mut sample =
@@ -79,31 +80,4 @@ fn lookups(fdb: &Fdb, entries: u32, numbers: &mut Numbers, span: Duration) -> an
         bail!("{missed} of {count} lookups of known addresses found nothing");
     }
     Ok((count, elapsed))
-}
-
-/// Random numbers, a few cycles each (xorshift64*, Vigna 2016).
-struct Numbers(u64);
-
-impl Numbers {
-    #[inline]
-    fn below(&mut self, limit: u32) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        (high * u64::from(limit)) >> 32
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn random_numbers_reach_all_entries_evenly() {
-        let mut seen = [0u32; 100];
-        let mut numbers = Numbers(1);
-        (0..100_000).for_each(|_| seen[numbers.below(100) as usize] += 1);
-        assert!(seen.iter().all(|n| (800..1200).contains(n)), "{seen:?}");
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::Better::{Higher, Lower};
-use super::{Description, Dimension, Subject, Target, Work, fdb_scale};
+use super::{Description, Dimension, Subject, Target, Work, conntrack_scale, fdb_scale};
 use crate::cores::Load;
 use crate::system::System;
 use crate::topology::Attachment::{self, Packet, Tap, VhostUser};
@@ -20,6 +20,7 @@ const BUSY: Subject = Subject::System(System::VswitchBusy);
 const NETFILTER: Subject = Subject::System(System::Netfilter);
 const ROUTER: Subject = Subject::System(System::VswitchRouter);
 const SMALL: Subject = Subject::Entries(1_000);
+const MIDDLE: Subject = Subject::Entries(100_000);
 const LARGE: Subject = Subject::Entries(1_000_000);
 
 /// Who can be measured in frames, by what the hosts hang on; the first is the limit there.
@@ -74,6 +75,18 @@ const NAT_PACKET_TCP: &[Target] =
     &[target("TCP, one stream, through masquerade, AF_PACKET on veth, against the kernel's between veth", ROUTER, Some(NETFILTER), 0.85)];
 const NAT_64: &[Target] =
     &[target("64-octet frames per second of a flow through masquerade, against switching", ROUTER, Some(VSWITCH), 0.8)];
+
+const CONNTRACK_LOOKUP: &[Target] = &[
+    target("packet of one of 1,000,000 connections against one of 1,000", LARGE, Some(SMALL), 2.0),
+    Target {
+        what: "1,000,000 connections, octets each",
+        subject: LARGE,
+        baseline: None,
+        detail: Some(conntrack_scale::OCTETS),
+        bound: 256.0,
+    },
+];
+const CONNTRACK_NEW: &[Target] = &[target("new connections a second beside 1,000,000 against beside 1,000", LARGE, Some(SMALL), 0.5)];
 
 /// How the hosts' attachment is called in names of scenarios, and for people.
 const fn words(attachment: Attachment) -> (&'static str, &'static str) {
@@ -256,6 +269,16 @@ fn routing() -> Vec<Description> {
         });
     }
     rows.push(Description {
+        unit: "Gbit/s",
+        load: Some(Load::Stream),
+        ..row(
+            "nat-tap-tcp-syn-flood",
+            "TCP, one stream, through a router that masquerades, TAP to TAP, beside 50,000 SYNs a second of new tuples",
+            &[NETFILTER, ROUTER],
+            Work::SynFlood,
+        )
+    });
+    rows.push(Description {
         targets: NAT_64,
         is_quick: true,
         ..row(
@@ -304,5 +327,24 @@ fn rest() -> Vec<Description> {
             FDB_SCALE,
             Work::FdbScale,
         ),
+        quiet(
+            "conntrack-lookup",
+            "packets of known connections in tables of 1,000 to 1,000,000 of them",
+            "ns/packet",
+            &[SMALL, MIDDLE, LARGE],
+            CONNTRACK_LOOKUP,
+            Work::ConntrackScale { new: false },
+        ),
+        Description {
+            better: Higher,
+            ..quiet(
+                "conntrack-new",
+                "new connections a second beside 1,000 to 1,000,000 of them",
+                "kconnections/s",
+                &[SMALL, MIDDLE, LARGE],
+                CONNTRACK_NEW,
+                Work::ConntrackScale { new: true },
+            )
+        },
     ]
 }

@@ -1,10 +1,12 @@
 //! TCP from the client to the server (`iperf3`).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+use super::syn_flood;
 use crate::cores::Load;
 use crate::cpu_time;
 use crate::lab::{Lab, Running};
@@ -38,7 +40,14 @@ struct Sum {
 }
 
 /// One round.
-pub(super) fn round(system: System, attachment: Attachment, streams: u8, offload: bool, settings: &Settings) -> anyhow::Result<Sample> {
+pub(super) fn round(
+    system: System,
+    attachment: Attachment,
+    streams: u8,
+    offload: bool,
+    flooded: bool,
+    settings: &Settings,
+) -> anyhow::Result<Sample> {
     let cores = settings.cores(Load::Stream);
     let lab = Lab::new()?;
     let hosts = if offload { Hosts::Stack } else { Hosts::StackWithoutOffload };
@@ -50,6 +59,10 @@ pub(super) fn round(system: System, attachment: Attachment, streams: u8, offload
         lab.client.run("ip", &["route", "add", "default", "via", router::ROUTER[0]])?;
     }
 
+    if flooded {
+        syn_flood::prepare(&lab)?;
+    }
+
     let mut command = lab.server.command("iperf3", cores.server);
     command.args(["-s", "-1", "-B", server_address, "--forceflush"]);
     let mut server = Running::start("the iperf3 server", &mut command)?;
@@ -59,7 +72,14 @@ pub(super) fn round(system: System, attachment: Attachment, streams: u8, offload
     command.args(["-c", server_address, "-J", "-O", &WARM_UP.to_string(), "-t", &seconds.to_string(), "-P", &streams.to_string()]);
     let client = Running::start("the iperf3 client", &mut command)?;
     let before = switch.pid().map(cpu_time::of).transpose()?;
-    let text = client.output(Duration::from_secs(WARM_UP + seconds + 20))?;
+    let stop = AtomicBool::new(false);
+    let (text, syns) = std::thread::scope(|scope| {
+        let flood = flooded.then(|| scope.spawn(|| syn_flood::flood(&lab, &stop)));
+        let text = client.output(Duration::from_secs(WARM_UP + seconds + 20));
+        stop.store(true, Ordering::Relaxed);
+        (text, flood.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+    });
+    let (text, syns) = (text?, syns.transpose()?);
     switch.check_alive()?;
     let used = switch.pid().map(cpu_time::of).transpose()?;
     let (rate, retransmits) = read(&text)?;
@@ -67,6 +87,9 @@ pub(super) fn round(system: System, attachment: Attachment, streams: u8, offload
     if let (Some(before), Some(used)) = (before, used) {
         let seconds = (WARM_UP + seconds) as f64;
         sample = sample.with("switch_cpu_percent", (used - before).as_secs_f64() / seconds * 100.0);
+    }
+    if let Some(syns) = syns {
+        sample = sample.with("syn_frames", syns as f64);
     }
     Ok(sample.by(&switch))
 }
