@@ -236,6 +236,11 @@ impl Router {
 }
 
 impl RouterView for Router {
+    fn mtu_towards(&self, family: Family, address: Address) -> Option<u32> {
+        let (interface, _) = self.route_for_own(family, address, None)?;
+        self.interface(interface).map(|interface| interface.mtu)
+    }
+
     fn id(&self) -> RouterId {
         self.id
     }

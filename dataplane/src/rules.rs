@@ -144,6 +144,9 @@ pub trait RouterView {
     /// The address that packets leaving by `interface` to `destination` have as source (`inet_select_addr`).
     fn source_address(&self, family: Family, interface: InterfaceId, destination: Address) -> Option<Address>;
 
+    /// Octets of a packet to an address at most, by the interface its route leaves by; `None` without route.
+    fn mtu_towards(&self, family: Family, address: Address) -> Option<u32>;
+
     /// Whether the route to the source of the packet leaves by the interface it came in by; with `loose`, whether there is
     /// one at all (`xt_rpfilter`). With `accept_local` the source may be an address of the router itself.
     fn reverse_path(&self, packet: &Packet, in_interface: Option<InterfaceId>, loose: bool, accept_local: bool) -> bool;
@@ -169,7 +172,7 @@ pub struct Evaluation<'e, 'f> {
     pub template: &'e mut Template,
     /// The router.
     pub router: &'e dyn RouterView,
-    /// Octets of a packet on its way out at most, the least of the routes in both directions: `--clamp-mss-to-pmtu`.
+    /// Octets of a packet on its way out at most: `--clamp-mss-to-pmtu`.
     pub path_mtu: u32,
     /// The moment.
     pub now: Nanos,

@@ -485,12 +485,6 @@ impl<'p, 'f, 's> Passage<'p, 'f, 's> {
         self.out_interface.and_then(|id| self.router.interface(id)).map_or(u32::MAX, |interface| interface.mtu)
     }
 
-    /// The smaller of the MTUs in both directions.
-    fn path_mtu(&self) -> u32 {
-        let back = self.in_interface.and_then(|id| self.router.interface(id)).map_or(u32::MAX, |interface| interface.mtu);
-        self.mtu().min(back)
-    }
-
     /// Whether the packet is too long for the way out and its sender must be told (`ip_exceeds_mtu`, `ip6_pkt_too_big`).
     fn is_too_big(&self, mtu: u32) -> bool {
         if self.packet.len <= mtu {

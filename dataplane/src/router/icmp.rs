@@ -323,6 +323,8 @@ pub fn checksum_ok(frame: &Frame<'_>, packet: &Packet) -> bool {
         (Family::V4, ip_protocol::ICMP) => Sum::ZERO,
         // RFC 768: none was computed.
         (Family::V4, ip_protocol::UDP) if octets.get(udp::CHECKSUM) == Some(&[0, 0]) => return true,
+        // RFC 8200 section 8.1: there must be one.
+        (Family::V6, ip_protocol::UDP) if octets.get(udp::CHECKSUM) == Some(&[0, 0]) => return false,
         (Family::V4, ip_protocol::TCP | ip_protocol::UDP) => {
             checksum::pseudo_ipv4(v4(packet.source), v4(packet.destination), packet.protocol, len as u16)
         }

@@ -155,8 +155,14 @@ fn tcp_mss(mss: TcpMss, evaluation: &mut Evaluation<'_, '_>) -> Next {
     };
     let mss = match mss {
         TcpMss::Set(mss) => mss,
-        TcpMss::ClampToPmtu if evaluation.path_mtu > headers => (evaluation.path_mtu - headers).min(u16::MAX.into()) as u16,
-        TcpMss::ClampToPmtu => return Next::Done(Verdict::Drop),
+        TcpMss::ClampToPmtu => {
+            let back = evaluation.router.mtu_towards(evaluation.packet.family, evaluation.packet.source);
+            let mtu = back.map_or(evaluation.path_mtu, |back| back.min(evaluation.path_mtu));
+            if mtu <= headers {
+                return Next::Done(Verdict::Drop);
+            }
+            (mtu - headers).min(u16::MAX.into()) as u16
+        }
     };
     match rewrite::clamp_mss(evaluation.frame, evaluation.packet, mss) {
         Ok(_) if evaluation.packet.upper != Upper::Cut => Next::Rule,

@@ -2,7 +2,7 @@
 //! a router is free to choose.
 //!
 //! Addresses have the names of their hosts. A port that neither the script nor the rules mention was chosen by a NAT; it is called
-//! `nat1`, `nat2` ... in the order of appearance, with the range it lies in. IP identifications and flow labels are `same` as in
+//! `nat`, with the range it lies in: a connection that begins anew may get another. Replies show whose port it is. IP identifications and flow labels are `same` as in
 //! the packet that was sent, or `other`. Checksums are right, or wrong by an amount: translation keeps that.
 
 use std::fmt::Write as _;
@@ -19,12 +19,11 @@ pub(crate) struct Names {
     ports: Vec<u16>,
     /// Ranges that the rules let a NAT choose from.
     ranges: Vec<(u16, u16)>,
-    seen: Vec<u16>,
 }
 
 impl Names {
     pub(crate) fn new(slot: u16, ports: Vec<u16>, ranges: Vec<(u16, u16)>) -> Names {
-        Names { slot, ports, ranges, seen: Vec::new() }
+        Names { slot, ports, ranges }
     }
 
     /// The name of a port or an ICMP identifier.
@@ -32,13 +31,9 @@ impl Names {
         if self.ports.contains(&port) {
             return port.to_string();
         }
-        let number = self.seen.iter().position(|&seen| seen == port).unwrap_or_else(|| {
-            self.seen.push(port);
-            self.seen.len() - 1
-        });
         match self.ranges.iter().find(|range| (range.0..=range.1).contains(&port)) {
-            Some((first, last)) => format!("nat{}({first}-{last})", number + 1),
-            None => format!("nat{}", number + 1),
+            Some((first, last)) => format!("nat({first}-{last})"),
+            None => "nat".to_owned(),
         }
     }
 

@@ -32,6 +32,8 @@ impl Kernel {
             ("net/ipv4/conf/all/send_redirects", "0"),
             ("net/ipv4/conf/default/send_redirects", "0"),
             ("net/ipv4/icmp_ratelimit", "0"),
+            // Else each error takes from what `ip_error` may send to the same host.
+            ("net/ipv4/icmp_ratemask", "0"),
             ("net/ipv4/icmp_msgs_per_sec", "1000000"),
             ("net/ipv4/icmp_msgs_burst", "1000000"),
             ("net/ipv6/icmp/ratelimit", "0"),

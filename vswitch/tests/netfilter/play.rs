@@ -157,8 +157,9 @@ fn make(step: &Step, flow: &Flow, arrived: &[Option<Arrival>; 2], family: Family
             match quote {
                 Quote::Last => {}
                 Quote::UnknownFlow => {
-                    if let Some(port) = quotation.get_mut(upper + 1) {
-                        *port ^= 0x40;
+                    // Added, so that the checksum is off by the same whatever port a NAT chose.
+                    if let Some([high, low]) = quotation.get_mut(upper..upper + 2) {
+                        [*high, *low] = u16::from_be_bytes([*high, *low]).wrapping_add(0x40).to_be_bytes();
                     }
                 }
                 Quote::Short(len) => quotation.truncate(upper + usize::from(*len)),

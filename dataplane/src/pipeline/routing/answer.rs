@@ -41,7 +41,7 @@ impl Pipeline {
             // It is of the flow and ends it, so it is tracked like any packet.
             (ip_protocol::TCP, _) => self.send_reset(p, OwnKind::Answer(None), packet.traffic_class & DSCP),
             // A datagram that says it is longer than it is has no port to be told of.
-            (ip_protocol::UDP, _) if udp_len(p).is_none_or(|len| len > packet.l4_len()) => {}
+            (ip_protocol::UDP, _) if udp_len(p).is_none_or(|len| len > packet.l4_len()) || !icmp::checksum_ok(p.frame, &packet) => {}
             (ip_protocol::UDP | ip_protocol::UDP_LITE, _) => self.send_error(cx, p, IcmpError::port_unreachable(family)),
             _ if family == Family::V4 => self.send_error(cx, p, IcmpError::protocol_unreachable()),
             _ => self.send_error(cx, p, IcmpError::parameter_problem(family, 1, icmp::next_header_pointer(p.frame, &packet))),
@@ -61,6 +61,8 @@ impl Pipeline {
                 p.router.state.connections.set_closing(&p.tracking, &p.router.conntrack, self.time);
                 self.send_reset(p, OwnKind::Answer(answering(&p.tracking)), 0);
             }
+            // What is damaged has no sender to be told (`nf_reject_verify_csum`).
+            RejectWith::Unreachable(_) if !icmp::checksum_ok(p.frame, &p.packet) => {}
             RejectWith::Unreachable(code) => self.send_error(cx, p, IcmpError::unreachable(p.packet.family, code)),
         }
     }

@@ -38,7 +38,7 @@ impl Pipeline {
 
     fn evaluate(&mut self, p: &mut Passage<'_, '_, '_>, table: Table, hook: Hook) -> Verdict {
         let Some(rules) = p.router.rules(p.packet.family) else { return Verdict::Accept };
-        let path_mtu = p.path_mtu();
+        let path_mtu = p.mtu();
         rules.evaluate(
             table,
             hook,

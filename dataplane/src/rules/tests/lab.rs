@@ -28,6 +28,10 @@ impl Wake for NoWake {
 pub(super) struct TwoLegs;
 
 impl RouterView for TwoLegs {
+    fn mtu_towards(&self, _: Family, _: Address) -> Option<u32> {
+        None
+    }
+
     fn id(&self) -> RouterId {
         RouterId(7)
     }
