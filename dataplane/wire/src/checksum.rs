@@ -82,7 +82,9 @@ impl Sum {
 /// header and what follows it.
 #[inline]
 pub fn pseudo_ipv4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len: u16) -> Sum {
-    Sum::of(&source.octets()).add(&destination.octets()).add_word(u16::from(protocol)).add_word(len)
+    let [source, destination] = [source.to_bits(), destination.to_bits()];
+    let words = [(source >> 16) as u16, source as u16, (destination >> 16) as u16, destination as u16, protocol.into(), len];
+    words.into_iter().fold(Sum::ZERO, Sum::add_word)
 }
 
 /// The pseudo header over IPv6 (RFC 8200 section 8.1). `destination` is the last one where a routing header says so;
@@ -126,6 +128,10 @@ fn words(octets: &[u8]) -> u64 {
         }
     }
     let mut sum: u64 = lanes.iter().sum();
+    let (quads, rest) = rest.as_chunks::<4>();
+    for quad in quads {
+        sum += u64::from(u32::from_ne_bytes(*quad));
+    }
     let (pairs, rest) = rest.as_chunks::<2>();
     for pair in pairs {
         sum += u64::from(u16::from_ne_bytes(*pair));
