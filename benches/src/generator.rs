@@ -33,6 +33,7 @@
 //! **Fast.** Frames are made once; for each one sent only addresses, numbers and checksums are written. Nothing is allocated
 //! for a frame.
 
+mod answer;
 mod endpoint;
 mod frame;
 mod report;
@@ -43,6 +44,7 @@ mod sink;
 mod traffic;
 mod trial;
 
+pub use answer::answer;
 pub use endpoint::{Endpoint, EndpointAt};
 pub use report::{Arrivals, CdfPoint, Delivery, Latency, Report, Sent, StationReport};
 pub use sender::announce;

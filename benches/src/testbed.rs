@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::cores::{Cores, Load as Demand};
-use crate::generator::{self, Endpoint, Load, Macs, Rate, Report, Sent, Station, Thread, Traffic, Trial, announce};
+use crate::generator::{self, Endpoint, Load, Macs, Rate, Report, Sent, Station, Thread, Traffic, Trial, announce, answer};
 use crate::interrupt;
 use crate::lab::Lab;
 use crate::scenario::Settings;
@@ -30,8 +30,13 @@ const EASY_RATE: f64 = 4_000.0;
 const WARM_UP: Duration = Duration::from_millis(500);
 /// How long frames under way may take to arrive after the last was sent.
 const DRAIN: Duration = Duration::from_millis(200);
+/// How long an answer and the frame it answers may take.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How long a system may take until it forwards.
 const FORWARDS_MAX: Duration = Duration::from_secs(20);
+
+/// Frames that a router may send by itself while frames are counted: it announces its addresses (RFC 5227 section 2.3).
+const ROUTERS_OWN_MAX: u64 = 4;
 
 /// A system at work with the generator at its ports.
 pub struct Testbed {
@@ -41,6 +46,8 @@ pub struct Testbed {
     lab: Lab,
     cores: Cores,
     is_part_of_the_sender: bool,
+    /// Frames the system may send by itself.
+    own_max: u64,
 }
 
 /// Who sends what. A port sends one stream.
@@ -128,7 +135,14 @@ impl Testbed {
     /// When they cannot be opened.
     pub fn around(system: System, lab: Lab, switch: Started, cores: Cores) -> anyhow::Result<Testbed> {
         let hosts = switch.ports().iter().map(|port| port.open(&lab)).collect::<anyhow::Result<_>>()?;
-        Ok(Testbed { hosts, switch, lab, cores, is_part_of_the_sender: system.is_part_of_the_sender() })
+        Ok(Testbed {
+            hosts,
+            switch,
+            lab,
+            cores,
+            is_part_of_the_sender: system.is_part_of_the_sender(),
+            own_max: if system.is_router() { ROUTERS_OWN_MAX } else { 0 },
+        })
     }
 
     /// The system.
@@ -229,6 +243,19 @@ impl Testbed {
         bail!("frames do not arrive as sent, at an easy rate: {}", wrong.unwrap_or_default());
     }
 
+    /// Lets the first server answer a frame of the client, so that a router between them has seen both ends send.
+    ///
+    /// # Errors
+    ///
+    /// When frame or answer do not arrive.
+    pub fn answer(&mut self, traffic: &Traffic) -> anyhow::Result<()> {
+        let trial = Trial { drain: Duration::from_millis(100), ..Trial::default() };
+        let load = Load { frames: Some(1), ..Load::at(Rate::PerSecond(EASY_RATE)) };
+        self.run(&Streams::one_way(traffic.clone()), load, false, &trial)?;
+        let [client, server, ..] = &mut self.hosts[..] else { bail!("no server that could answer") };
+        answer(server, client, ANSWER_MAX)
+    }
+
     /// One run of the generator; every station receives if `all` says so, else only those that send.
     ///
     /// # Errors
@@ -253,7 +280,7 @@ impl Testbed {
         if counted.received == 0 || counted.rate <= 0.0 {
             bail!("no frame arrived");
         }
-        if counted.received > counted.sent.accepted * counted.copies {
+        if counted.received > counted.sent.accepted * counted.copies + self.own_max {
             let copies = counted.copies;
             bail!(
                 "{} frames arrived, but only {} were sent to {copies} ports: somebody else sends, or they are flooded",

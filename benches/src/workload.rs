@@ -7,6 +7,7 @@
 //!
 //! A burst of the data plane has at most [`BURST_MAX`] frames; cases with more of them run as many bursts as it takes.
 
+mod gateway;
 mod vhost_user;
 
 use std::fmt;
@@ -76,6 +77,10 @@ pub enum Work {
     BondLayer34,
     /// Known station, between the rings of two VMs, with all that the ports do
     VhostUser,
+    /// An established UDP flow through a router that masquerades
+    NatUdp,
+    /// An established TCP connection through a router that masquerades
+    NatTcp,
 }
 
 impl Work {
@@ -88,6 +93,15 @@ impl Work {
         match self {
             Work::BondLayer2 => Some(HashPolicy::Layer2),
             Work::BondLayer34 => Some(HashPolicy::Layer34),
+            _ => None,
+        }
+    }
+
+    /// The protocol of flows through a router.
+    fn routed(self) -> Option<u8> {
+        match self {
+            Work::NatUdp => Some(ip_protocol::UDP),
+            Work::NatTcp => Some(ip_protocol::TCP),
             _ => None,
         }
     }
@@ -121,12 +135,16 @@ impl Case {
     pub const SELECTIONS: [(Case, f64); 2] =
         [(Case { work: Work::BondLayer2, ..Case::TARGET }, 60.0), (Case { work: Work::BondLayer34, ..Case::TARGET }, 120.0)];
 
+    /// The cases the target of 450 instructions on an established NAT flow is about.
+    pub const ROUTED: [Case; 2] = [Case { work: Work::NatUdp, ..Case::TARGET }, Case { work: Work::NatTcp, ..Case::TARGET }];
+
     /// All cases.
     pub fn all() -> Vec<Case> {
         let mut cases = Vec::new();
         for work in Work::value_variants() {
-            // A ring is filled long before it is read, so its bursts are full.
-            let bursts = if *work == Work::VhostUser { &[BURST_MAX][..] } else { &[1, 8, 32, 64, 256] };
+            // A ring is filled long before it is read, so its bursts are full; the target of NAT is about full ones.
+            let is_full = *work == Work::VhostUser || work.routed().is_some();
+            let bursts = if is_full { &[BURST_MAX][..] } else { &[1, 8, 32, 64, 256] };
             for burst in bursts {
                 // The work on long frames has nothing to do with their addresses, nor has a new address a flow.
                 let flows = match work {
@@ -143,9 +161,14 @@ impl Case {
     /// The filling of the same bursts, which is to be taken off; `None` where nothing is filled, or other frames are.
     pub fn filling(self) -> Option<Case> {
         match self.work {
-            Work::Parse | Work::Flood | Work::VlanPush | Work::Pipeline | Work::BondLayer2 | Work::BondLayer34 => {
-                Some(Case { work: Work::Receive, ..self })
-            }
+            Work::Parse
+            | Work::Flood
+            | Work::VlanPush
+            | Work::Pipeline
+            | Work::BondLayer2
+            | Work::BondLayer34
+            | Work::NatUdp
+            | Work::NatTcp => Some(Case { work: Work::Receive, ..self }),
             _ => None,
         }
     }
@@ -238,7 +261,12 @@ impl Workload {
             Work::Segment => tcp(*to, *from, SEGMENTS * MSS, virtio_net::GSO_TCPV4),
             _ => (frame(*to, *from), Offload::NONE),
         });
-        let frames: Vec<_> = frames.collect();
+        let mut frames: Vec<_> = frames.collect();
+        if let Some(protocol) = case.work.routed() {
+            let octets;
+            (snapshot, octets) = gateway::gateway(&mut pipeline, protocol, flows)?;
+            frames = octets.into_iter().map(|octets| (octets, Offload::NONE)).collect();
+        }
         let mut vhost_user = None;
         if case.work == Work::VhostUser {
             let (machines, queues) = VirtualMachines::new(frames.iter().map(|(octets, _)| octets.clone()).collect())?;
@@ -359,6 +387,8 @@ impl Workload {
             Work::Flood => sent(4 * frames, len),
             Work::VlanPush => sent(frames, len + 4),
             Work::VlanPop | Work::Pipeline | Work::BondLayer2 | Work::BondLayer34 | Work::VhostUser => sent(frames, len),
+            // Once to the router, and once by it.
+            Work::NatUdp | Work::NatTcp => sent(2 * frames, len),
             Work::Checksum => sent(frames, (TCP_HEADERS + MSS) as u64),
             Work::Segment => sent(segments, (TCP_HEADERS + MSS) as u64),
         };

@@ -131,7 +131,8 @@ impl Controller {
             config: Config::default(),
             compiled: Compiled::default(),
             connections,
-            translations: Arc::new(NatState::new(flows_max)),
+            // Twice: while flows are dropped early, mappings that no flow uses any more must be quick to find.
+            translations: Arc::new(NatState::new(2 * flows_max)),
             port_names: Vec::new(),
             switch_names: Vec::new(),
             links: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! Rules and sets in the language of iptables and ipset.
 //!
-//! The configuration has rules as texts. [`rule`] reads and prints them, with the tables of [`matches`] and [`targets`];
-//! [`compile`] turns them into what workers evaluate. [`command`] is `vswitchctl iptables`, [`save`] and [`restore`] are
+//! The configuration has rules as texts. [`rule`] reads and prints them, with the tables of [`mod@matches`] and [`targets`];
+//! [`compile`] turns them into what workers evaluate. [`command`] is `vswitchctl iptables`, [`restore`] has
 //! `iptables-save` and `iptables-restore`, [`ipset`] is `ipset`: each takes a configuration and returns an edited one,
 //! which the transaction checks and carries out.
 //!

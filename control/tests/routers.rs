@@ -94,7 +94,7 @@ fn a_gateway_comes_into_force_and_back_after_a_restart() {
 fn the_address_of_an_interface_is_in_the_table_and_stays() {
     let mut bench = start(GATEWAY);
     let own = (0, LAN_MAC.to_owned(), "gw/lan".to_owned());
-    assert_eq!(bench.fdb(), [own.clone()]);
+    assert_eq!(bench.fdb(), std::slice::from_ref(&own));
     // A guest that claims it does not get it.
     bench.send("a", "02:00:00:00:00:99", LAN_MAC);
     bench.send("a", "02:00:00:00:00:99", "02:00:00:00:00:0a");

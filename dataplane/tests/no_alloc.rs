@@ -121,7 +121,7 @@ fn what_waits_costs_no_allocation() {
             let outcome = reassembler.push(&Settings::default(), RouterId(0), PortId(i as u16), frame, &packet, now, |_| {});
             kept += u32::from(matches!(outcome, Outcome::Held));
         }
-        if now % 64 == 0 {
+        if now.is_multiple_of(64) {
             waiting.settle(now, |_| Resolved::Failed);
             loop {
                 let (mut burst, mut ready) = (other.burst(), Default::default());
@@ -131,7 +131,7 @@ fn what_waits_costs_no_allocation() {
                 }
             }
         }
-        if now % 300 == 0 {
+        if now.is_multiple_of(300) {
             reassembler.expire(now + 30_000_000_000, |_| {});
         }
     };

@@ -31,7 +31,7 @@ fn to(address: &str) -> Vec<u8> {
 /// A fragment of a datagram of 24 octets behind the header.
 fn fragment(offset: u16, more: bool, payload: &[u8]) -> Vec<u8> {
     let mut packet = ipv4("192.168.1.1", "203.0.113.2", 17, payload);
-    let field = offset / 8 | if more { 0x2000 } else { 0 };
+    let field = (offset / 8) | if more { 0x2000 } else { 0 };
     packet[6..8].copy_from_slice(&field.to_be_bytes());
     seal(&mut packet);
     packet

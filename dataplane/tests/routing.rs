@@ -5,7 +5,7 @@ mod lab;
 use dataplane::router::RpFilter;
 use dataplane::router::fib::RouteKind;
 use dataplane::{DropReason, frame::HEAD_MAX};
-use lab::router::{LAN, LAN_MAC, LAN_PORT, RouterLab, WAN, WAN_MAC, WAN_PORT, echo, ethernet, ip, ipv4, ipv6, seal, station, udp};
+use lab::router::{LAN, LAN_PORT, RouterLab, WAN, WAN_MAC, WAN_PORT, echo, ethernet, ip, ipv4, ipv6, seal, station, udp};
 use wire::MacAddr;
 
 fn ttl_less(packet: &[u8]) -> Vec<u8> {

@@ -21,6 +21,8 @@ const SHORT: u64 = 1_024;
 const MORE: u64 = 8_192;
 /// The most instructions the pipeline may take for a frame: `Case::TARGET` without the filling.
 const TARGET: f64 = 250.0;
+/// The most for a packet of an established flow through a router that masquerades: `Case::ROUTED` without the filling.
+const ROUTED: f64 = 450.0;
 
 /// Counts instructions per frame under callgrind, and fails when there are over 3 % more than the counts kept.
 #[derive(Debug, Parser)]
@@ -145,6 +147,13 @@ fn count_all(cli: &Cli) -> anyhow::Result<ExitCode> {
             let more = count - without;
             let verdict = if more < target { "reached" } else { "NOT reached" };
             println!("choice of a bond member ({case}): {more:.0} instructions a frame; target: under {target}: {verdict}");
+        }
+    }
+    for case in Case::ROUTED {
+        if let (Some(count), Some(filling)) = (counts.get(&case), case.filling().and_then(|case| counts.get(&case))) {
+            let net = count - filling;
+            let verdict = if net < ROUTED { "reached" } else { "NOT reached" };
+            println!("established NAT flow ({case}): {net:.0} instructions a packet; target: under {ROUTED}: {verdict}");
         }
     }
     if kept.rustc != rustc && !cli.update {

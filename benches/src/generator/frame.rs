@@ -27,7 +27,7 @@ const MAGIC: u16 = 0x7673;
 const SOURCE_NET: u32 = 0xc612_0000;
 const DESTINATION_NET: u32 = 0xc613_0000;
 /// The discard service (RFC 863).
-const DESTINATION_PORT: u16 = 9;
+pub(super) const DESTINATION_PORT: u16 = 9;
 /// The first of the dynamic ports (RFC 6335 section 6).
 const FIRST_SOURCE_PORT: u16 = 49_152;
 

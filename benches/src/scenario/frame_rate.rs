@@ -12,9 +12,12 @@ pub(super) fn round(system: System, attachment: Attachment, sizes: &str, both_wa
     let sizes = sizes.parse().map_err(anyhow::Error::msg)?;
     let traffic = Traffic { sizes, ..Traffic::between(Macs::clients(1), Macs::servers(1)) };
     let mut bed = Testbed::start(system, &Topology::pair(attachment, Hosts::Generator), Demand::OneWay, settings)?;
-    // Both ways: so that the switch knows both stations. A router knows its neighbours, and what the server sends is no answer.
+    // Both ways: so that the switch knows both stations. A router knows its neighbours, and lets answers in.
     let checked = traffic.clone();
     bed.check(&if system.is_router() { Streams::one_way(checked) } else { Streams::both_ways(checked) })?;
+    if system.is_router() {
+        bed.answer(&traffic)?;
+    }
     let streams = if both_ways { Streams::both_ways(traffic) } else { Streams::one_way(traffic) };
     let counted = bed.saturate(&streams, settings.span)?;
     Ok(sample(&counted).by(bed.switch()))

@@ -68,8 +68,10 @@ const GUEST_LOOP_64: &[Target] = &[
 const GUEST_LOOP_1518: &[Target] =
     &[target("1518-octet frames between two vhost-user ports, both ways, against Open vSwitch with DPDK", BUSY, Some(OVS_DPDK), 1.3)];
 
-const NAT_TCP: &[Target] =
-    &[target("TCP, one stream, through masquerade, against the kernel's between veth", ROUTER, Some(NETFILTER), 0.85)];
+const NAT_TAP_TCP: &[Target] =
+    &[target("TCP, one stream, through masquerade, TAP to TAP, against the kernel's between veth", ROUTER, Some(NETFILTER), 0.85)];
+const NAT_PACKET_TCP: &[Target] =
+    &[target("TCP, one stream, through masquerade, AF_PACKET on veth, against the kernel's between veth", ROUTER, Some(NETFILTER), 0.85)];
 const NAT_64: &[Target] =
     &[target("64-octet frames per second of a flow through masquerade, against switching", ROUTER, Some(VSWITCH), 0.8)];
 
@@ -238,7 +240,7 @@ const MANY_VLANS: &[Subject] = &[BRIDGE, OVS, OVS_AFXDP, VSWITCH];
 
 fn routing() -> Vec<Description> {
     let mut rows = Vec::new();
-    for (attachment, targets) in [(Tap, NAT_TCP), (Packet, &[] as &[Target])] {
+    for (attachment, targets) in [(Tap, NAT_TAP_TCP), (Packet, NAT_PACKET_TCP)] {
         let (name, people) = words(attachment);
         rows.push(Description {
             unit: "Gbit/s",

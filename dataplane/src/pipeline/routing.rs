@@ -23,6 +23,7 @@ mod answer;
 mod group;
 mod hooks;
 mod link;
+mod memo;
 mod own;
 mod reassemble;
 
@@ -49,6 +50,7 @@ use crate::router::{Address, Family, InterfaceId, InterfaceOf, Router, RpFilter}
 use crate::rules::{Hook, RuleCache, Table};
 use crate::snapshot::{PortId, Snapshot};
 use link::{PuntLimiter, write_ethernet};
+use memo::{RouteKey, RouteMemo};
 use own::{OWN_MAX, OwnPackets};
 
 /// Routers a packet may cross in one go, as it may patch ports.
@@ -78,10 +80,10 @@ pub(super) struct Routing {
     /// Memory for bursts of frames that routers make.
     memories: Vec<BurstMemory>,
     reassembler: Reassembler,
-    /// Packets that wait for their neighbours. While one of them is emptied, others wait in the other.
-    waiting: [Option<Waiting>; 2],
+    waiting: Waiting,
     /// Memory for packets that were put together.
     wholes: Vec<Vec<u8>>,
+    routes: RouteMemo,
     limiter: IcmpLimiter,
     cache: RuleCache,
 }
@@ -104,8 +106,9 @@ impl Routing {
             own: OwnPackets::new(own),
             memories: (0..memories).map(|_| BurstMemory::new()).collect(),
             reassembler: Reassembler::new(),
-            waiting: [Some(Waiting::new()), Some(Waiting::new())],
+            waiting: Waiting::new(),
             wholes: (0..memories).map(|_| Vec::with_capacity(FRAME_MAX)).collect(),
+            routes: if memories == 0 { RouteMemo::none() } else { RouteMemo::full() },
             limiter: IcmpLimiter::new(),
             cache: RuleCache::new(rule_cache, RandomState::new().hash_one(())),
         }
@@ -155,7 +158,7 @@ enum Step {
     /// It has its Ethernet header and is to enter the switch at this port.
     Leave(PortId),
     /// So it has, but is to be cut into fragments first.
-    Cut(PortId, Packet, Cut),
+    Cut(PortId, Cut),
     /// The router has it: answered, held, kept.
     Taken,
     /// Control has it, or it was refused, and that is counted.
@@ -218,10 +221,10 @@ impl Pipeline {
     fn settle(&mut self, cx: &Cx<'_>, step: Step, at: PortId, i: u8, leaving: &mut Leaving, frames: &mut [Frame<'_>]) -> bool {
         match step {
             Step::Leave(to) => leaving.push((to, i)),
-            Step::Cut(to, packet, cut) => {
+            Step::Cut(to, cut) => {
                 // What came before leaves before.
                 self.leave(cx, leaving, frames);
-                if let Err(reason) = self.send_fragments(cx, to, &mut frames[usize::from(i)], &packet, cut) {
+                if let Err(reason) = self.send_fragments(cx, to, &mut frames[usize::from(i)], cut) {
                     return self.settle(cx, Step::Drop(reason), at, i, leaving, frames);
                 }
             }
@@ -296,8 +299,25 @@ impl Pipeline {
         self.translate(cx, p, Manip::Destination, Hook::Prerouting)
     }
 
-    /// The reverse path filter and the routing decision (`ip_route_input_slow`, `net/ipv4/route.c`; `ip6_route_input`).
+    /// The reverse path filter and the routing decision.
+    #[inline]
     fn look_up_route(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>) -> Result<Destination, Step> {
+        let Packet { source, destination, family, .. } = p.packet;
+        let Some(from) = p.in_interface else { return self.ask_routes(cx, p) };
+        let key = RouteKey { source, destination, router: p.router.id, from, family };
+        if let Some((interface, next_hop)) = self.routing.routes.find(&key) {
+            return Ok(Destination::Neighbour { interface, next_hop });
+        }
+        let found = self.ask_routes(cx, p)?;
+        if let Destination::Neighbour { interface, next_hop } = found {
+            self.routing.routes.remember(key, interface, next_hop);
+        }
+        Ok(found)
+    }
+
+    /// As `ip_route_input_slow` (`net/ipv4/route.c`) and `ip6_route_input`.
+    #[inline(never)]
+    fn ask_routes(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>) -> Result<Destination, Step> {
         let (packet, fib) = (p.packet, p.router.fib(p.packet.family));
         if packet.family == Family::V4 && is_martian_v4(&packet) {
             return Err(Step::Drop(DropReason::Martian));
@@ -427,7 +447,7 @@ impl Pipeline {
             return Err(Step::Drop(DropReason::NeighborFailed));
         }
         Ok(match p.cut(interface.mtu) {
-            Some(cut) => Step::Cut(interface.port, p.packet, cut),
+            Some(cut) => Step::Cut(interface.port, cut),
             None => Step::Leave(interface.port),
         })
     }

@@ -9,6 +9,9 @@ use wire::{Ipv4Header, Ipv6Header, ip_protocol};
 use super::address::{Address, Family};
 use crate::frame::Frame;
 
+/// Octets of a TCP header without options.
+const TCP_HEADER_LEN: usize = wire::tcp::HEADER_LEN_MIN;
+
 /// An IP packet, as far as its headers go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
@@ -111,7 +114,47 @@ impl Packet {
         Some(packet)
     }
 
+    #[inline]
     fn parse_v4(octets: &[u8], l3: usize, room: usize) -> Option<Packet> {
+        match octets.first_chunk::<{ wire::ipv4::HEADER_LEN_MIN }>() {
+            // A header without options, which is what there mostly is.
+            Some(header) if header[0] == 0x45 => Packet::parse_plain_v4(header, l3, room),
+            _ => Packet::parse_v4_with_options(octets, l3, room),
+        }
+    }
+
+    #[inline]
+    fn parse_plain_v4(header: &[u8; wire::ipv4::HEADER_LEN_MIN], l3: usize, room: usize) -> Option<Packet> {
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let long = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let sum: u64 = [0, 4, 8, 12, 16].into_iter().map(|at| u64::from(long(at))).sum();
+        let sum = (sum >> 32) + (sum & 0xffff_ffff);
+        let sum = (sum >> 32) + (sum >> 16 & 0xffff) + (sum & 0xffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        let (len, field) = (word(2), word(6));
+        if sum != 0xffff || usize::from(len) < header.len() || usize::from(len) > room {
+            return None;
+        }
+        let (offset, more) = ((field & 0x1fff) << 3, field & 0x2000 != 0);
+        let fragment = (offset != 0 || more).then(|| Fragment { offset, more, identification: word(4).into() });
+        Some(Packet {
+            source: Address(long(12).into()),
+            destination: Address(long(16).into()),
+            family: Family::V4,
+            protocol: header[9],
+            ttl: header[8],
+            traffic_class: header[1],
+            l3: l3 as u16,
+            l4: (l3 + header.len()) as u16,
+            len: len.into(),
+            fragment,
+            dont_fragment: field & 0x4000 != 0,
+            upper: Upper::Other,
+        })
+    }
+
+    #[cold]
+    fn parse_v4_with_options(octets: &[u8], l3: usize, room: usize) -> Option<Packet> {
         // The view asks for the header alone to be there; the payload may lie in the body.
         let header = Ipv4Header::new_checked(octets).ok()?;
         let (header_len, len) = (header.header_len(), usize::from(header.total_len()));
@@ -175,6 +218,16 @@ impl Packet {
         }
         let l4 = usize::from(self.l4);
         let there = self.l4_len() as usize;
+        if (self.protocol == ip_protocol::TCP || self.protocol == ip_protocol::UDP)
+            && there >= TCP_HEADER_LEN
+            && let Some(octets) = head.get(l4..).and_then(|octets| octets.first_chunk::<TCP_HEADER_LEN>())
+        {
+            // The same as below, without looking at lengths twice.
+            let word = |at: usize| u16::from_be_bytes([octets[at], octets[at + 1]]);
+            let tcp_flags = if self.protocol == ip_protocol::TCP { octets[13] } else { 0 };
+            self.upper = Upper::Ports { source: word(0), destination: word(2), tcp_flags };
+            return;
+        }
         let octets = head.get(l4..).unwrap_or(&[]);
         let octets = &octets[..octets.len().min(there)];
         let word = |at: usize| u16::from_be_bytes([octets[at], octets[at + 1]]);
@@ -263,6 +316,25 @@ mod tests {
         assert_eq!((packet.len, packet.l3, packet.l4, packet.l4_len()), (40, 14, 34, 20));
         assert_eq!((packet.source, packet.destination), (Address(0x0a00_0001), Address(0x0a00_0002)));
         assert!(packet.dont_fragment && packet.fragment.is_none() && packet.traffic_class == 0xb8);
+    }
+
+    #[test]
+    fn a_plain_header_is_read_as_one_with_options() {
+        for fragment in [0, 0x4000, 0x2000, 0x2001, 0x1fff] {
+            for damage in [None, Some(0), Some(3), Some(10), Some(19)] {
+                let mut octets = ipv4(17, fragment, &[7; 40]);
+                if let Some(at) = damage {
+                    octets[at] ^= 0x10;
+                }
+                let plain = octets.first_chunk().filter(|header: &&[u8; 20]| header[0] == 0x45);
+                let plain = plain.and_then(|header| Packet::parse_plain_v4(header, 14, octets.len()));
+                assert_eq!(
+                    plain,
+                    Packet::parse_v4_with_options(&octets, 14, octets.len()).filter(|p| p.l4 == 34),
+                    "{fragment:x} {damage:?}"
+                );
+            }
+        }
     }
 
     #[test]

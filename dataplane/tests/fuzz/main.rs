@@ -10,4 +10,5 @@
 mod frames;
 mod offload;
 mod pipeline;
+mod router;
 mod wire;

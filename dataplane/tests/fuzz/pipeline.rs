@@ -1,7 +1,7 @@
 //! The whole pipeline: whatever frames arrive at whatever ports, it does not panic and loses no frame uncounted.
 
 #[path = "../lab/mod.rs"]
-mod lab;
+pub mod lab;
 
 use dataplane::bond::{BondView, HashPolicy, Mode, PuntRules};
 use dataplane::device::Capabilities;

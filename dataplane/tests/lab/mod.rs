@@ -1,5 +1,5 @@
 //! A switch in memory for scenario tests: memory devices on every port, a virtual clock, counters to compare.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses another part of the lab")]
+#![allow(dead_code, unreachable_pub, clippy::wrong_self_convention, reason = "each test binary uses another part of the lab")]
 
 pub mod router;
 

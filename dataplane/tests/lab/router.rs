@@ -102,6 +102,7 @@ impl RouterLab {
 
     /// The router, for changes.
     pub fn router(&mut self) -> &mut Router {
+        self.lab.pipeline.prepare(&self.lab.snapshot);
         Arc::get_mut(self.lab.snapshot.routers[0].as_mut().unwrap()).unwrap()
     }
 
@@ -133,11 +134,13 @@ impl RouterLab {
     }
 
     /// A packet from a station of the LAN to the router's MAC address.
+    #[allow(clippy::wrong_self_convention, reason = "a sender, not a conversion")]
     pub fn from_lan(&mut self, packet: &[u8]) {
         self.lab.send(0, &ethernet(LAN_MAC, station(LAN, 1), packet));
     }
 
     /// A packet from a station of the WAN to the router's MAC address.
+    #[allow(clippy::wrong_self_convention, reason = "a sender, not a conversion")]
     pub fn from_wan(&mut self, packet: &[u8]) {
         self.lab.send(2, &ethernet(WAN_MAC, station(WAN, 1), packet));
     }

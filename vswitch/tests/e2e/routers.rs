@@ -8,7 +8,7 @@ use crate::lab::{Lab, Netns, Running, eventually, lab};
 
 /// A gateway as a user of a bridge and iptables types it: a switch of guests, and the uplink to a namespace with 203.0.113.1.
 /// Returns that namespace.
-fn gateway(lab: &Lab) -> Netns {
+pub(crate) fn gateway(lab: &Lab) -> Netns {
     let outside = lab.veth("up0", "eth0");
     outside.run("ip addr add 203.0.113.1/24 dev eth0");
     lab.ctl("add-switch br0");
@@ -21,14 +21,14 @@ fn gateway(lab: &Lab) -> Netns {
 }
 
 /// A guest of the gateway.
-fn guest(lab: &Lab, port: &str, address: &str) -> Netns {
+pub(crate) fn guest(lab: &Lab, port: &str, address: &str) -> Netns {
     let guest = lab.host("br0", port, address, "");
     guest.run("ip route add default via 192.168.45.2");
     guest
 }
 
 /// Answers each HTTP request at a port of a namespace with the address the client has there.
-fn web_server(netns: &Netns, at: &str) {
+pub(crate) fn web_server(netns: &Netns, at: &str) {
     let listener = netns.inside(|| TcpListener::bind(at).unwrap());
     std::thread::spawn(move || {
         for mut client in listener.incoming().map_while(Result::ok) {
@@ -43,7 +43,7 @@ fn web_server(netns: &Netns, at: &str) {
 }
 
 /// What curl gets.
-fn curl(netns: &Netns, line: &str) -> String {
+pub(crate) fn curl(netns: &Netns, line: &str) -> String {
     netns.run(&format!("curl -sS --max-time 10 {line}"))
 }
 

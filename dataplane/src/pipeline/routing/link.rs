@@ -15,7 +15,7 @@ use crate::punt::PuntKind;
 use crate::router::icmp::IcmpError;
 use crate::router::neighbour::{NextHop, Resolved};
 use crate::router::packet::Packet;
-use crate::router::waiting::{Ready, Waiting};
+use crate::router::waiting::Ready;
 use crate::snapshot::{PortId, Snapshot};
 use crate::worker::WorkerEvent;
 
@@ -57,6 +57,7 @@ impl Pipeline {
             self.routing = Routing::full();
             self.arrivals.reserve(2 * BURST_MAX);
         }
+        self.routing.routes.clear();
         self.routing.punts.prepare(snapshot.ports.len());
     }
 
@@ -141,8 +142,7 @@ impl Pipeline {
     /// Keeps a packet until control knows the MAC address of its next hop.
     #[cold]
     pub(super) fn hold(&mut self, cx: &Cx<'_>, p: &Passage<'_, '_, '_>, hop: NextHop) -> Step {
-        let Some(waiting) = self.routing.waiting.iter_mut().flatten().next() else { return Step::Drop(DropReason::NeighborQueueFull) };
-        let held = waiting.hold(hop, p.in_interface, p.frame, self.time);
+        let held = self.routing.waiting.hold(hop, p.in_interface, p.frame, self.time);
         if held.ask {
             self.events.push(WorkerEvent::NeighbourNeeded(hop));
         }
@@ -158,7 +158,7 @@ impl Pipeline {
     /// Whether packets wait for neighbours, or fragments for others, so that [`Pipeline::send_waiting`] is to be called.
     #[inline]
     pub fn has_waiting(&self) -> bool {
-        !self.routing.reassembler.is_empty() || self.routing.waiting.iter().flatten().any(|waiting| !waiting.is_empty())
+        !self.routing.reassembler.is_empty() || !self.routing.waiting.is_empty()
     }
 
     /// Sends packets whose neighbours have become known, drops those whose neighbours do not answer, and gives up fragments
@@ -166,31 +166,22 @@ impl Pipeline {
     #[cold]
     pub fn send_waiting(&mut self, snapshot: &Snapshot, tick: u32) {
         self.give_up_fragments(snapshot, tick);
-        for place in 0..self.routing.waiting.len() {
-            // What is sent may come to a router again and have to wait there: in the other place.
-            let Some(mut waiting) = self.routing.waiting[place].take() else { continue };
-            if !waiting.is_empty() {
-                self.send_resolved(snapshot, tick, &mut waiting);
-            }
-            self.routing.waiting[place] = Some(waiting);
+        if self.routing.waiting.is_empty() {
+            return;
         }
-    }
-
-    fn send_resolved(&mut self, snapshot: &Snapshot, tick: u32, waiting: &mut Waiting) {
         let Some(mut memory) = self.routing.memories.pop() else { return };
-        waiting.settle(self.time, |hop| match snapshot.router(hop.router) {
+        self.routing.waiting.settle(self.time, |hop| match snapshot.router(hop.router) {
             Some(router) => router.state.neighbours.view().resolve(hop.interface, hop.family, hop.address),
             None => Resolved::Failed,
         });
         loop {
             let mut ready: ArrayVec<Ready, BURST_MAX> = ArrayVec::new_const();
             let mut burst = memory.burst();
-            waiting.take(&mut burst, &mut ready);
+            self.routing.waiting.take(&mut burst, &mut ready);
             for (i, ready) in (0..).zip(&ready) {
                 self.send_ready(snapshot, tick, i, ready, burst.frames_mut());
             }
-            let done = burst.is_empty();
-            if done {
+            if burst.is_empty() {
                 break;
             }
         }
@@ -209,7 +200,7 @@ impl Pipeline {
             Resolved::Mac(mac) => {
                 p.frame.head_mut()[ethernet::DESTINATION].copy_from_slice(&mac.0);
                 match p.cut(interface.mtu) {
-                    Some(cut) => Step::Cut(at, packet, cut),
+                    Some(cut) => Step::Cut(at, cut),
                     None => Step::Leave(at),
                 }
             }

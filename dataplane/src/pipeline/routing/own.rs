@@ -132,21 +132,17 @@ impl Pipeline {
 
     /// Cuts the packet in a frame that has its Ethernet header into fragments, which enter the switch at port `to`.
     #[cold]
-    pub(super) fn send_fragments(
-        &mut self,
-        cx: &Cx<'_>,
-        to: PortId,
-        frame: &mut Frame<'_>,
-        packet: &Packet,
-        cut: Cut,
-    ) -> Result<(), DropReason> {
+    pub(super) fn send_fragments(&mut self, cx: &Cx<'_>, to: PortId, frame: &mut Frame<'_>, cut: Cut) -> Result<(), DropReason> {
         let Some(mut memory) = self.routing.memories.pop() else { return Err(DropReason::RouterHops) };
         let Some(mut payload) = self.routing.wholes.pop() else {
             self.routing.memories.push(memory);
             return Err(DropReason::RouterHops);
         };
-        let result = match Fragments::new(frame, packet, cut, &mut payload) {
-            Ok(mut fragments) => {
+        let is_v6 = frame.ethernet_header().is_some_and(|header| ethernet::ether_type(header) == ethernet::ETHER_TYPE_IPV6);
+        let packet = Packet::parse(frame, if is_v6 { Family::V6 } else { Family::V4 });
+        let fragments = packet.as_ref().and_then(|packet| Fragments::new(frame, packet, cut, &mut payload).ok());
+        let result = match fragments {
+            Some(mut fragments) => {
                 let mut more = true;
                 while more {
                     let mut burst = memory.burst();
@@ -157,7 +153,7 @@ impl Pipeline {
                 }
                 Ok(())
             }
-            Err(_) => Err(DropReason::NotFragmentable),
+            None => Err(DropReason::NotFragmentable),
         };
         self.routing.wholes.push(payload);
         self.routing.memories.push(memory);

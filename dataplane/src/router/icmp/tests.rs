@@ -113,7 +113,8 @@ fn what_must_not_be_answered() {
     assert!(!ask(&icmp(Icmpv4Type::Unknown { type_u8: 40, code_u8: 0, bytes5to8: [0; 4] }), error), "an unknown type");
 
     let mut group = udp_v6(20);
-    (group[0..2].copy_from_slice(&[0x33, 0x33]), group[38..40].copy_from_slice(&[0xff, 0x0e]));
+    group[0..2].copy_from_slice(&[0x33, 0x33]);
+    group[38..40].copy_from_slice(&[0xff, 0x0e]);
     assert!(!ask(&group, IcmpError::no_route(Family::V6)));
     assert!(ask(&group, IcmpError::too_big(Family::V6, 1280)));
     assert!(ask(&group, IcmpError::parameter_problem(Family::V6, 2, 6)));

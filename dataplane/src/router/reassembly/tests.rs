@@ -108,7 +108,7 @@ fn payload(len: usize) -> Vec<u8> {
 fn fragment(offset: u16, more: bool, octets: &[u8]) -> Vec<u8> {
     let mut frame = [&[2; 12][..], &[8, 0]].concat();
     let [a, b] = (20 + octets.len() as u16).to_be_bytes();
-    let [c, d] = (offset / 8 | u16::from(more) << 13).to_be_bytes();
+    let [c, d] = ((offset / 8) | (u16::from(more) << 13)).to_be_bytes();
     frame.extend([0x45, 0, a, b, 0, 9, c, d, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
     frame.extend(octets);
     Ipv4Header::new_checked(&mut frame[14..]).unwrap().fill_checksum();
