@@ -147,7 +147,7 @@ pub fn may_answer(frame: &Frame<'_>, packet: &Packet, error: IcmpError) -> bool 
         Family::V4 => {
             let is_broadcast = packet.destination.0 == u128::from(u32::MAX);
             let (zero_net, class_e) = (packet.source.0 >> 24 == 0, packet.source.0 >> 28 == 0xf);
-            !(to_many || is_broadcast) && !packet.is_later_fragment() && !zero_net && !class_e && !packet.source.is_loopback(Family::V4)
+            !(to_many || is_broadcast || packet.is_later_fragment() || zero_net || class_e || packet.source.is_loopback(Family::V4))
         }
         // Senders to groups must learn the path MTU, and which options nobody knows.
         Family::V6 => !to_many || error.kind == 2 || (error.kind, error.code) == (4, 2),
