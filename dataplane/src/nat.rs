@@ -139,6 +139,11 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Half of the ports of an address: the hosts behind one port of a switch leave others the other half.
+    pub const MAPPINGS_PER_PORT: u32 = 32_256;
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         const SECOND: Nanos = 1_000_000_000;
@@ -151,7 +156,7 @@ impl Default for Settings {
             udp_timeout: 300 * SECOND,
             tcp_transitory_timeout: 240 * SECOND,
             icmp_timeout: 60 * SECOND,
-            mappings_per_port: 0,
+            mappings_per_port: Settings::MAPPINGS_PER_PORT,
         }
     }
 }

@@ -415,7 +415,7 @@ pub struct NatConfig {
     /// How long an idle mapping of an ICMP identifier lives (RFC 5508 REQ-2) [default: 60s].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp_timeout: Option<Span>,
-    /// Mappings of the hosts behind one port of a switch at most; no limit when absent.
+    /// Mappings of the hosts behind one port of a switch at most; 0 for no limit [default: 32256].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mappings_per_port: Option<u32>,
 }
