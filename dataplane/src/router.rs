@@ -17,6 +17,7 @@ use neighbour::Neighbours;
 use packet::Packet;
 
 pub mod address;
+pub(crate) mod checksum;
 pub mod fib;
 pub mod fragment;
 pub mod icmp;

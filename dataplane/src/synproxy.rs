@@ -38,12 +38,13 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::hash::{BuildHasher, RandomState};
 
-use wire::{TcpHeader, ip_protocol, tcp, virtio_net};
+use wire::{TcpHeader, ip_protocol, tcp};
 
 use crate::clock::Nanos;
 use crate::conntrack::seqadj::{CutHeader, edit_tcp_header, number, set_number};
 use crate::conntrack::{Direction, SequenceAdjustment};
 use crate::frame::Frame;
+use crate::router::checksum;
 use crate::router::packet::Packet;
 
 mod cookie;
@@ -198,18 +199,6 @@ impl Seen {
     }
 }
 
-/// Whether the TCP checksum is right, or vouched for by who gave us the frame.
-fn is_checksum_good(frame: &Frame<'_>, packet: &Packet) -> bool {
-    if frame.offload().needs_checksum() || frame.offload().flags & virtio_net::FLAG_DATA_VALID != 0 {
-        return true;
-    }
-    let (l4, len) = (usize::from(packet.l4), packet.l4_len() as usize);
-    let head = frame.head();
-    let in_head = &head[l4..head.len().min(l4 + len)];
-    let sum = segment::pseudo_header(packet.family, packet.source, packet.destination, len as u16).add(in_head);
-    frame.body().part(0, len - in_head.len()).add_to(sum).fold() == 0xffff
-}
-
 /// Milliseconds, the clock of the timestamps.
 fn timestamp_clock(now: Nanos) -> u32 {
     (now / 1_000_000) as u32
@@ -240,7 +229,7 @@ impl<S: BuildHasher> SynProxy<S> {
     /// [`Refused`]; the packet is to be dropped.
     pub fn target(&self, offer: &Options, frame: &Frame<'_>, packet: &Packet, now: Nanos) -> Result<Verdict, Refused> {
         let seen = Seen::of(frame, packet)?;
-        if !is_checksum_good(frame, packet) {
+        if !checksum::is_right(packet, frame, packet.l4_len()) {
             return Err(Refused::Checksum);
         }
         if seen.has(tcp::SYN) && seen.lacks(tcp::ACK | tcp::FIN | tcp::RST) {

@@ -372,7 +372,7 @@ impl NeighbourAgent {
         let mac = interface.mac;
         let octets = match key.family {
             Family::V4 => {
-                let (from, to) = (v4(source.unwrap_or_default()), v4(key.address));
+                let (from, to) = (source.unwrap_or_default().to_v4(), key.address.to_v4());
                 Some(match known {
                     Some(known) => frames::arp_probe(mac, from, known, to),
                     None => frames::arp_request(mac, from, to, None),
@@ -380,8 +380,8 @@ impl NeighbourAgent {
             }
             // Without an address that is its own beyond doubt the router cannot ask; it tries again a second later.
             Family::V6 => source.map(|source| match known {
-                Some(known) => frames::solicitation_probe(mac, v6(source), known, v6(key.address)),
-                None => frames::neighbour_solicitation(mac, v6(source), v6(key.address), None),
+                Some(known) => frames::solicitation_probe(mac, source.to_v6(), known, key.address.to_v6()),
+                None => frames::neighbour_solicitation(mac, source.to_v6(), key.address.to_v6(), None),
             }),
         };
         out.extend(octets.map(|octets| Action::Send { interface: key.interface, octets }));
@@ -452,12 +452,4 @@ impl NeighbourAgent {
             }
         }
     }
-}
-
-pub(super) fn v4(address: Address) -> std::net::Ipv4Addr {
-    std::net::Ipv4Addr::from_bits(address.0 as u32)
-}
-
-pub(super) fn v6(address: Address) -> std::net::Ipv6Addr {
-    std::net::Ipv6Addr::from_bits(address.0)
 }

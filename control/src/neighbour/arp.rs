@@ -6,7 +6,7 @@ use dataplane::router::{Address, Family, InterfaceId};
 use etherparse::{ArpEthIpv4Packet, ArpOperation};
 use wire::MacAddr;
 
-use super::agent::{Action, Key, NeighbourAgent, Routes, v4};
+use super::agent::{Action, Key, NeighbourAgent, Routes};
 use super::entry::Nud;
 use super::frames;
 
@@ -34,7 +34,7 @@ impl NeighbourAgent {
         if sender == Address::UNSPECIFIED {
             // Somebody tries an address out (RFC 5227 section 2.1.1).
             if is_request && is_local {
-                out.push(Action::Send { interface, octets: frames::arp_reply(mac, v4(target), sender_mac, v4(sender), None) });
+                out.push(Action::Send { interface, octets: frames::arp_reply(mac, target.to_v4(), sender_mac, sender.to_v4(), None) });
             }
             return;
         }
@@ -63,7 +63,7 @@ impl NeighbourAgent {
                 if matches!(route(sender), Some(RouteKind::Unicast { interface: at, via: None }) if at == interface) {
                     self.learn(now, key, sender_mac, out);
                 }
-                let octets = frames::arp_reply(mac, v4(target), sender_mac, v4(sender), None);
+                let octets = frames::arp_reply(mac, target.to_v4(), sender_mac, sender.to_v4(), None);
                 if is_local || to_us {
                     out.push(Action::Send { interface, octets });
                 } else {

@@ -7,7 +7,7 @@ use dataplane::clock::Nanos;
 use dataplane::router::{Family, InterfaceId};
 use wire::MacAddr;
 
-use super::agent::{Action, Key, NeighbourAgent, v4, v6};
+use super::agent::{Action, Key, NeighbourAgent};
 use super::frames::{self, ALL_NODES, Flags};
 use super::settings::InterfaceSettings;
 
@@ -94,7 +94,7 @@ impl NeighbourAgent {
                 State::New => {
                     (own.state, own.next) = (State::Tentative, Some(now + retrans));
                     if let Some(interface) = self.interfaces.get(&key.interface) {
-                        let octets = frames::neighbour_solicitation(interface.mac, [0; 16].into(), v6(key.address), None);
+                        let octets = frames::neighbour_solicitation(interface.mac, [0; 16].into(), key.address.to_v6(), None);
                         out.push(Action::Send { interface: key.interface, octets });
                     }
                 }
@@ -116,10 +116,10 @@ impl NeighbourAgent {
     fn announce(&self, key: &Key, out: &mut Vec<Action>) {
         let Some(interface) = self.interfaces.get(&key.interface) else { return };
         let octets = match key.family {
-            Family::V4 => frames::arp_request(interface.mac, v4(key.address), v4(key.address), None),
+            Family::V4 => frames::arp_request(interface.mac, key.address.to_v4(), key.address.to_v4(), None),
             Family::V6 => {
                 let flags = Flags { router: self.forwarding, solicited: false, replace: true };
-                frames::advertisement(interface.mac, v6(key.address), ALL_NODES, MacAddr::BROADCAST, flags)
+                frames::advertisement(interface.mac, key.address.to_v6(), ALL_NODES, MacAddr::BROADCAST, flags)
             }
         };
         out.push(Action::Send { interface: key.interface, octets });

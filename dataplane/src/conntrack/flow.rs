@@ -10,6 +10,7 @@ use super::{
 };
 use crate::frame::Frame;
 use crate::router::address::Family;
+use crate::router::checksum;
 use crate::router::packet::Packet;
 
 /// Age in ticks from which on UDP in both directions counts as a stream: 2 s, rounded up.
@@ -102,7 +103,7 @@ impl<'a> Layer4<'a> {
     pub(super) fn parse(packet: &Packet, frame: &'a Frame<'_>, with_checksum: bool) -> Option<Layer4<'a>> {
         match packet.protocol {
             ip_protocol::TCP => {
-                let right = !with_checksum || check::checksum_is_right(packet, frame, packet.l4_len());
+                let right = !with_checksum || checksum::is_right(packet, frame, packet.l4_len());
                 if right { Layer4::parse_tcp(packet, frame).map(Layer4::Tcp) } else { None }
             }
             ip_protocol::UDP => check::udp_is_whole(packet, frame, with_checksum).then_some(Layer4::Udp),

@@ -4,15 +4,14 @@
 //! A flow has a helper only where a rule of table `raw` gave it one (`-j CT --helper ftp`). [`super::extension`] asks [`help`] for each
 //! packet of such a flow after it is confirmed and translated, and before its sequence numbers are adjusted.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
-
-use wire::{Ipv4Header, Ipv6Header, checksum, tcp};
+use wire::{Ipv4Header, Ipv6Header, tcp};
 
 use super::seqadj::CutHeader;
 use super::{Direction, ExpectError, Expectation, ExpectedNat, HelperKind, Status, Tracking, Tuple};
 use crate::clock::Nanos;
 use crate::frame::Frame;
 use crate::router::address::Family;
+use crate::router::checksum::pseudo_header;
 use crate::router::packet::Packet;
 
 pub mod ftp;
@@ -124,23 +123,20 @@ fn replace_payload(frame: &mut Frame<'_>, packet: &mut Packet, at: usize, remove
     let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
     let l4_len = packet.l4_len();
     let head = frame.head_mut();
-    let pseudo = match packet.family {
+    match packet.family {
         Family::V4 => {
             if let Ok(mut header) = Ipv4Header::new_checked(&mut head[l3..]) {
                 header.set_total_len(len);
                 header.fill_checksum();
             }
-            let (source, destination) = (Ipv4Addr::from_bits(packet.source.0 as u32), Ipv4Addr::from_bits(packet.destination.0 as u32));
-            checksum::pseudo_ipv4(source, destination, packet.protocol, l4_len as u16)
         }
         Family::V6 => {
             if let Ok(mut header) = Ipv6Header::new_checked(&mut head[l3..]) {
                 header.set_payload_len(len - wire::ipv6::HEADER_LEN as u16);
             }
-            let (source, destination) = (Ipv6Addr::from_bits(packet.source.0), Ipv6Addr::from_bits(packet.destination.0));
-            checksum::pseudo_ipv6(source, destination, packet.protocol, l4_len)
         }
-    };
+    }
+    let pseudo = pseudo_header(packet.family, packet.source, packet.destination, packet.protocol, l4_len);
     let field = l4 + tcp::CHECKSUM.start..l4 + tcp::CHECKSUM.end;
     let value = if frame.offload().needs_checksum() {
         pseudo.fold()

@@ -3,9 +3,10 @@
 
 use wire::{Ipv4Header, Ipv6Header, ip_protocol};
 
-use super::{At, Conntrack, CtState, Tracking, Tuple, check, flow};
+use super::{At, Conntrack, CtState, Tracking, Tuple, flow};
 use crate::frame::Frame;
 use crate::router::address::{Address, Family};
+use crate::router::checksum;
 use crate::router::packet::{Packet, Upper};
 
 /// The highest ICMP type there is for Linux (`NR_ICMP_TYPES`).
@@ -27,7 +28,7 @@ impl Conntrack {
             Some(Tracking::none(CtState::Invalid))
         };
         let Upper::Icmp { kind, .. } = packet.upper else { return error() };
-        if at.settings.checksum && !at.own && !check::checksum_is_right(packet, frame, packet.l4_len()) {
+        if at.settings.checksum && !at.own && !checksum::is_right(packet, frame, packet.l4_len()) {
             return error();
         }
         match packet.family {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::frame::Frame;
 use crate::router::address::Family;
+use crate::router::checksum;
 use crate::router::packet::Packet;
 use crate::sync::{MutexGuard, Ordering};
 
@@ -51,7 +52,7 @@ impl Conntrack {
     #[inline(never)]
     fn track_tcp(&self, at: &At<'_>, template: &Template, packet: &Packet, frame: &Frame<'_>) -> Tracking {
         match Tuple::of(packet, template.zone_of(at)) {
-            Some(tuple) if !template.notrack && (!at.with_checksum() || check::checksum_is_right(packet, frame, packet.l4_len())) => {
+            Some(tuple) if !template.notrack && (!at.with_checksum() || checksum::is_right(packet, frame, packet.l4_len())) => {
                 // The header is read when the flow is found: until then it would only take registers.
                 self.track_tuple(at, template, packet, frame, &tuple, || Layer4::parse_tcp(packet, frame).map(Layer4::Tcp))
             }

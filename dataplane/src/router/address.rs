@@ -54,9 +54,21 @@ impl Address {
     /// As the standard library's type.
     pub fn to_ip(self, family: Family) -> IpAddr {
         match family {
-            Family::V4 => Ipv4Addr::from_bits(self.0 as u32).into(),
-            Family::V6 => Ipv6Addr::from_bits(self.0).into(),
+            Family::V4 => self.to_v4().into(),
+            Family::V6 => self.to_v6().into(),
         }
+    }
+
+    /// An IPv4 address as the standard library's type.
+    #[inline]
+    pub const fn to_v4(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.0 as u32)
+    }
+
+    /// An IPv6 address as the standard library's type.
+    #[inline]
+    pub const fn to_v6(self) -> Ipv6Addr {
+        Ipv6Addr::from_bits(self.0)
     }
 
     /// The bits a prefix of `len` bits leaves free, set.

@@ -5,12 +5,11 @@
 
 pub mod limit;
 
-use core::net::{Ipv4Addr, Ipv6Addr};
-
 use wire::checksum::{self, Sum};
 use wire::{Ipv4Header, TcpHeader, ip_protocol, ipv4, ipv6, tcp, udp, virtio_net};
 
 use super::address::{Address, Family};
+use super::checksum::{is_right, pseudo_header};
 use super::packet::{Packet, Upper};
 use crate::frame::Frame;
 
@@ -170,8 +169,8 @@ pub fn error(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet, sou
     let (protocol, sum) = match packet.family {
         Family::V4 => (ip_protocol::ICMP, sum),
         Family::V6 => {
-            let (from, to) = (v6(source), v6(packet.source));
-            (ip_protocol::ICMPV6, checksum::pseudo_ipv6(from, to, ip_protocol::ICMPV6, icmp.len() as u32).add(icmp))
+            let protocol = ip_protocol::ICMPV6;
+            (protocol, pseudo_header(packet.family, source, packet.source, protocol, icmp.len() as u32).add(icmp))
         }
     };
     icmp[2..4].copy_from_slice(&sum.checksum().to_be_bytes());
@@ -213,10 +212,7 @@ pub fn tcp_reset(into: &mut [u8; ERROR_MAX], frame: &Frame<'_>, packet: &Packet,
     };
     reset[tcp::FLAGS].copy_from_slice(&(0x5000 | flags).to_be_bytes());
     let (from, to) = (packet.destination, packet.source);
-    let pseudo = match packet.family {
-        Family::V4 => checksum::pseudo_ipv4(v4(from), v4(to), ip_protocol::TCP, reset.len() as u16),
-        Family::V6 => checksum::pseudo_ipv6(v6(from), v6(to), ip_protocol::TCP, reset.len() as u32),
-    };
+    let pseudo = pseudo_header(packet.family, from, to, ip_protocol::TCP, reset.len() as u32);
     let sum = pseudo.add(reset).checksum();
     reset[tcp::CHECKSUM].copy_from_slice(&sum.to_be_bytes());
     let header = Header {
@@ -270,8 +266,8 @@ pub fn echo_reply(frame: &mut Frame<'_>, packet: &mut Packet, source: Address, t
     let mut sum = if unfinished { field } else { checksum::update(field, before, after) };
     match packet.family {
         Family::V4 => {
-            header[ipv4::SOURCE].copy_from_slice(&v4(from).octets());
-            header[ipv4::DESTINATION].copy_from_slice(&v4(to).octets());
+            header[ipv4::SOURCE].copy_from_slice(&from.to_v4().octets());
+            header[ipv4::DESTINATION].copy_from_slice(&to.to_v4().octets());
             header[ipv4::TTL] = ttl;
             header[ipv4::FLAGS].fill(0);
             header[0] = 0x45;
@@ -282,10 +278,10 @@ pub fn echo_reply(frame: &mut Frame<'_>, packet: &mut Packet, source: Address, t
             packet.dont_fragment = false;
         }
         Family::V6 => {
-            let (was, is) = (v6(packet.destination).octets(), v6(from).octets());
+            let (was, is) = (packet.destination.to_v6().octets(), from.to_v6().octets());
             sum = if unfinished { !checksum::update_octets(!sum, &was, &is) } else { checksum::update_octets(sum, &was, &is) };
             header[ipv6::SOURCE].copy_from_slice(&is);
-            header[ipv6::DESTINATION].copy_from_slice(&v6(to).octets());
+            header[ipv6::DESTINATION].copy_from_slice(&to.to_v6().octets());
             header[ipv6::HOP_LIMIT] = ttl;
             header[ipv6::NEXT_HEADER] = ip_protocol::ICMPV6;
             header[ipv6::PAYLOAD_LEN].copy_from_slice(&(packet.l4_len() as u16).to_be_bytes());
@@ -317,36 +313,14 @@ pub fn checksum_ok(frame: &Frame<'_>, packet: &Packet) -> bool {
     if offload.needs_checksum() || offload.flags & virtio_net::FLAG_DATA_VALID != 0 {
         return true;
     }
-    let (l4, len) = (usize::from(packet.l4), packet.l4_len() as usize);
-    let Some(octets) = frame.head().get(l4..) else { return false };
-    let sum = match (packet.family, packet.protocol) {
-        (Family::V4, ip_protocol::ICMP) => Sum::ZERO,
-        // RFC 768: none was computed.
-        (Family::V4, ip_protocol::UDP) if octets.get(udp::CHECKSUM) == Some(&[0, 0]) => return true,
-        // RFC 8200 section 8.1: there must be one.
-        (Family::V6, ip_protocol::UDP) if octets.get(udp::CHECKSUM) == Some(&[0, 0]) => return false,
-        (Family::V4, ip_protocol::TCP | ip_protocol::UDP) => {
-            checksum::pseudo_ipv4(v4(packet.source), v4(packet.destination), packet.protocol, len as u16)
-        }
-        (Family::V6, ip_protocol::TCP | ip_protocol::UDP | ip_protocol::ICMPV6) => {
-            checksum::pseudo_ipv6(v6(packet.source), v6(packet.destination), packet.protocol, len as u32)
-        }
-        _ => return true,
-    };
-    let in_head = octets.len().min(len);
-    let in_body = len - in_head;
-    if in_body > frame.body().len() {
-        return false;
+    let Some(octets) = frame.head().get(usize::from(packet.l4)..) else { return false };
+    match (packet.family, packet.protocol) {
+        // RFC 768: none was computed; RFC 8200 section 8.1: there must be one.
+        (family, ip_protocol::UDP) if octets.get(udp::CHECKSUM) == Some(&[0, 0]) => family == Family::V4,
+        (Family::V4, ip_protocol::ICMP | ip_protocol::TCP | ip_protocol::UDP)
+        | (Family::V6, ip_protocol::ICMPV6 | ip_protocol::TCP | ip_protocol::UDP) => is_right(packet, frame, packet.l4_len()),
+        _ => true,
     }
-    frame.body().part(0, in_body).add_to(sum.add(&octets[..in_head])).fold() == 0xffff
-}
-
-fn v4(address: Address) -> Ipv4Addr {
-    Ipv4Addr::from_bits(address.0 as u32)
-}
-
-fn v6(address: Address) -> Ipv6Addr {
-    Ipv6Addr::from_bits(address.0)
 }
 
 /// The identification of a packet, which its error takes over: the sender never gives the same to two in a short time.
@@ -390,8 +364,8 @@ impl Header {
                 header[ipv4::FLAGS.start] = u8::from(self.dont_fragment) << 6;
                 header[ipv4::TTL] = self.ttl;
                 header[ipv4::PROTOCOL] = self.protocol;
-                header[ipv4::SOURCE].copy_from_slice(&v4(self.source).octets());
-                header[ipv4::DESTINATION].copy_from_slice(&v4(self.destination).octets());
+                header[ipv4::SOURCE].copy_from_slice(&self.source.to_v4().octets());
+                header[ipv4::DESTINATION].copy_from_slice(&self.destination.to_v4().octets());
                 let sum = Sum::of(header).checksum();
                 header[ipv4::CHECKSUM].copy_from_slice(&sum.to_be_bytes());
             }
@@ -403,8 +377,8 @@ impl Header {
                 header[ipv6::PAYLOAD_LEN].copy_from_slice(&((len - ipv6::HEADER_LEN) as u16).to_be_bytes());
                 header[ipv6::NEXT_HEADER] = self.protocol;
                 header[ipv6::HOP_LIMIT] = self.ttl;
-                header[ipv6::SOURCE].copy_from_slice(&v6(self.source).octets());
-                header[ipv6::DESTINATION].copy_from_slice(&v6(self.destination).octets());
+                header[ipv6::SOURCE].copy_from_slice(&self.source.to_v6().octets());
+                header[ipv6::DESTINATION].copy_from_slice(&self.destination.to_v6().octets());
             }
         }
     }

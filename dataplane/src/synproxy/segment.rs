@@ -1,12 +1,10 @@
 //! TCP segments without payload that the proxy makes.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
-
 use arrayvec::ArrayVec;
-use wire::checksum::{Sum, pseudo_ipv4, pseudo_ipv6};
 use wire::{Ipv4Header, ip_protocol, tcp, tcp_options};
 
 use crate::router::address::{Address, Family};
+use crate::router::checksum::pseudo_header;
 
 /// Hop limit of what the proxy sends (Linux: `ip_default_ttl`).
 const TTL: u8 = 64;
@@ -71,20 +69,6 @@ impl TcpOptions {
     }
 }
 
-/// The pseudo header of a segment of `len` octets.
-pub(super) fn pseudo_header(family: Family, source: Address, destination: Address, len: u16) -> Sum {
-    match family {
-        Family::V4 => {
-            let (source, destination) = (Ipv4Addr::from_bits(source.0 as u32), Ipv4Addr::from_bits(destination.0 as u32));
-            pseudo_ipv4(source, destination, ip_protocol::TCP, len)
-        }
-        Family::V6 => {
-            let (source, destination) = (Ipv6Addr::from_bits(source.0), Ipv6Addr::from_bits(destination.0));
-            pseudo_ipv6(source, destination, ip_protocol::TCP, len.into())
-        }
-    }
-}
-
 /// A whole IP packet with a TCP segment without payload, its checksums finished. [`Segment::octets`] begin with the IP header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -132,7 +116,7 @@ impl Segment {
             }
             Family::V6 => octets[wire::ipv6::PAYLOAD_LEN].copy_from_slice(&len.to_be_bytes()),
         }
-        let sum = pseudo_header(family, source, destination, len).add(&octets[l4..]).checksum();
+        let sum = pseudo_header(family, source, destination, ip_protocol::TCP, len.into()).add(&octets[l4..]).checksum();
         octets[l4 + tcp::CHECKSUM.start..l4 + tcp::CHECKSUM.end].copy_from_slice(&sum.to_be_bytes());
         Segment { octets, family }
     }

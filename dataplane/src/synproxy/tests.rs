@@ -6,7 +6,7 @@ use crate::router::address::Family;
 use etherparse::PacketBuilder;
 use etherparse::TcpOptionElement::{self, MaximumSegmentSize, SelectiveAcknowledgementPermitted, Timestamp, WindowScale};
 use proptest::prelude::*;
-use wire::{Ipv4Header, Offload};
+use wire::{Ipv4Header, Offload, virtio_net};
 
 const SECOND: Nanos = 1_000_000_000;
 const NOW: Nanos = 1000 * SECOND;

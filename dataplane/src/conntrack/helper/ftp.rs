@@ -4,7 +4,7 @@
 //! that contains a command opens nothing. The address must be that of the sender (Linux: `loose` off).
 
 use core::fmt::Write;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr};
 
 use arrayvec::ArrayString;
 use wire::TcpHeader;
@@ -199,8 +199,8 @@ fn write(notation: Notation, family: Family, address: Address, port: u16) -> Arr
             let [a, b, c, d] = (address.0 as u32).to_be_bytes();
             write!(text, "{a},{b},{c},{d},{high},{low}")
         }
-        (Notation::Extended, Family::V4) => write!(text, "|1|{}|{port}|", Ipv4Addr::from_bits(address.0 as u32)),
-        (Notation::Extended, Family::V6) => write!(text, "|2|{}|{port}|", Ipv6Addr::from_bits(address.0)),
+        (Notation::Extended, Family::V4) => write!(text, "|1|{}|{port}|", address.to_v4()),
+        (Notation::Extended, Family::V6) => write!(text, "|2|{}|{port}|", address.to_v6()),
         (Notation::PortOnly, _) => write!(text, "|||{port}|"),
     };
     text

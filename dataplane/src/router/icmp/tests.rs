@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::burst::BurstMemory;
+use core::net::Ipv6Addr;
 use etherparse::{IcmpEchoHeader, Icmpv4Type, Icmpv6Type, LaxSlicedPacket, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use wire::Offload;
 

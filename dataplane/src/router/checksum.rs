@@ -1,0 +1,51 @@
+//! Checksums of the upper layer of an IP packet: its pseudo header, and whether the one it came with is right.
+
+use wire::checksum::{self, Sum};
+use wire::ip_protocol;
+use wire::virtio_net::FLAG_DATA_VALID;
+
+use super::address::{Address, Family};
+use super::packet::Packet;
+use crate::frame::Frame;
+
+/// The pseudo header of an upper layer of `len` octets (RFC 9293 section 3.1, RFC 8200 section 8.1).
+#[inline]
+pub(crate) fn pseudo_header(family: Family, source: Address, destination: Address, protocol: u8, len: u32) -> Sum {
+    match family {
+        // An IPv4 packet is shorter than 65,536 octets.
+        Family::V4 => checksum::pseudo_ipv4(source.to_v4(), destination.to_v4(), protocol, len as u16),
+        Family::V6 => checksum::pseudo_ipv6(source.to_v6(), destination.to_v6(), protocol, len),
+    }
+}
+
+/// Whether the checksum of the upper layer over its first `covered` octets is right, as far as anybody need check: not if the sender
+/// left it to be finished, or whoever delivered the frame has checked it.
+#[inline]
+pub(crate) fn is_right(packet: &Packet, frame: &Frame<'_>, covered: u32) -> bool {
+    let offload = frame.offload();
+    if offload.needs_checksum() || offload.flags & FLAG_DATA_VALID != 0 {
+        return true;
+    }
+    sum_is_right(packet, frame, covered)
+}
+
+#[inline(never)]
+fn sum_is_right(packet: &Packet, frame: &Frame<'_>, covered: u32) -> bool {
+    let pseudo = match (packet.family, packet.protocol) {
+        (Family::V4, ip_protocol::ICMP) => Sum::ZERO,
+        (family, protocol) => pseudo_header(family, packet.source, packet.destination, protocol, packet.l4_len()),
+    };
+    let head = frame.head();
+    let start = usize::from(packet.l4);
+    let end = start + covered as usize;
+    let Some(first) = head.get(start..end.min(head.len())) else { return false };
+    let mut sum = pseudo.add(first);
+    if end > head.len() {
+        let behind = end - head.len();
+        if behind > frame.body().len() {
+            return false;
+        }
+        sum = frame.body().part(0, behind).add_to(sum);
+    }
+    sum.fold() == 0xffff
+}
