@@ -171,6 +171,11 @@ impl Call {
     }
 }
 
+/// Whether a command needs write access: all but `list`, `save` and `test`. One that cannot be read does not, as nothing becomes of it.
+pub fn changes(args: &[String]) -> bool {
+    Call::parse(args).is_ok_and(|call| !matches!(call.command, "list" | "save" | "test"))
+}
+
 /// Runs a command. `input` is what `restore` reads.
 ///
 /// # Errors

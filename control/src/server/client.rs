@@ -268,7 +268,7 @@ impl Client {
         };
         let oneway = request.oneway == Some(true);
         let more = request.more == Some(true);
-        match dispatch::dispatch(controller, &request, may_write, now) {
+        match dispatch::dispatch(controller, request, may_write, now) {
             Answer::List(list) => {
                 let whole = (!more).then(|| list.found());
                 self.work = Work::List { list, whole, oneway };
