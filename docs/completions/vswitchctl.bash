@@ -599,7 +599,7 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__add__subcmd__interface)
-            opts="-h -V --switch --nic --tap --sim --port --netns --may-exist --vlan --address --mtu --mac --enabled --rp-filter --proxy-arp --proxy-arp-pvlan --proxy-ndp --socket --help --version"
+            opts="-h -V --switch --nic --tap --sim --port --netns --may-exist --vlan --address --mtu --mac --enabled --rp-filter --proxy-arp --proxy-arp-pvlan --proxy-ndp --ipv4-neigh --ipv6-neigh --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -665,6 +665,14 @@ _vswitchctl() {
                     return 0
                     ;;
                 --proxy-ndp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv4-neigh)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv6-neigh)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1008,7 +1016,7 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__add__subcmd__router)
-            opts="-h -V --may-exist --forwarding --rp-filter --ip-default-ttl --icmp-ratelimit --icmp-ratemask --icmp-msgs-per-sec --icmp-msgs-burst --icmp-echo-ignore-all --ipfrag-time --conntrack --nat --set --socket --help --version"
+            opts="-h -V --may-exist --forwarding --rp-filter --ip-default-ttl --icmp-ratelimit --icmp-ratemask --icmp-msgs-per-sec --icmp-msgs-burst --icmp-echo-ignore-all --ipfrag-time --conntrack --nat --ipv4-neigh --ipv6-neigh --set --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1055,6 +1063,14 @@ _vswitchctl() {
                     return 0
                     ;;
                 --nat)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv4-neigh)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv6-neigh)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2260,14 +2276,14 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__set__subcmd__interface)
-            opts="-h -V --default --switch --port --vlan --address --mtu --mac --enabled --rp-filter --proxy-arp --proxy-arp-pvlan --proxy-ndp --socket --help --version"
+            opts="-h -V --default --switch --port --vlan --address --mtu --mac --enabled --rp-filter --proxy-arp --proxy-arp-pvlan --proxy-ndp --ipv4-neigh --ipv6-neigh --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --default)
-                    COMPREPLY=($(compgen -W "vlan address mtu mac enabled rp_filter proxy_arp proxy_arp_pvlan proxy_ndp" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --switch)
@@ -2311,6 +2327,14 @@ _vswitchctl() {
                     return 0
                     ;;
                 --proxy-ndp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv4-neigh)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv6-neigh)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2501,7 +2525,7 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__set__subcmd__router)
-            opts="-h -V --default --forwarding --rp-filter --ip-default-ttl --icmp-ratelimit --icmp-ratemask --icmp-msgs-per-sec --icmp-msgs-burst --icmp-echo-ignore-all --ipfrag-time --conntrack --nat --set --socket --help --version"
+            opts="-h -V --default --forwarding --rp-filter --ip-default-ttl --icmp-ratelimit --icmp-ratemask --icmp-msgs-per-sec --icmp-msgs-burst --icmp-echo-ignore-all --ipfrag-time --conntrack --nat --ipv4-neigh --ipv6-neigh --set --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2552,6 +2576,14 @@ _vswitchctl() {
                     return 0
                     ;;
                 --nat)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv4-neigh)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv6-neigh)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -446,6 +446,8 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l icm
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l ipfrag-time -d 'How long fragments of IPv4 wait for the others of their packet [default: 30s]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l conntrack -d 'A setting of connection tracking: a sysctl without net.netfilter.nf_conntrack_, such as udp_timeout=60s; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l nat -d 'A setting of address translation, such as filtering=endpoint-independent; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l ipv4-neigh -d 'A timer or limit of neighbors by ARP: a sysctl without net.ipv4.neigh.default., such as gc_thresh3=4096; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l ipv6-neigh -d 'The same for IPv6, by neighbor discovery; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l set -d 'A setting by its name; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l may-exist -d 'Do nothing when the router exists'
@@ -463,6 +465,8 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l icm
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l ipfrag-time -d 'How long fragments of IPv4 wait for the others of their packet [default: 30s]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l conntrack -d 'A setting of connection tracking: a sysctl without net.netfilter.nf_conntrack_, such as udp_timeout=60s; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l nat -d 'A setting of address translation, such as filtering=endpoint-independent; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l ipv4-neigh -d 'A timer or limit of neighbors by ARP: a sysctl without net.ipv4.neigh.default., such as gc_thresh3=4096; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l ipv6-neigh -d 'The same for IPv6, by neighbor discovery; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l set -d 'A setting by its name; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -s h -l help -d 'Print help'
@@ -486,19 +490,13 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l 
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l proxy-arp -d 'Answer ARP requests for hosts behind other interfaces [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l proxy-arp-pvlan -d 'Answer ARP requests for hosts behind this interface too [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l proxy-ndp -d 'An IPv6 address for which neighbor solicitations are answered; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l ipv4-neigh -d 'A timer or limit of neighbors by ARP that differs from the router\'s, such as base_reachable_time=60s; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l ipv6-neigh -d 'The same for IPv6, by neighbor discovery; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l may-exist -d 'Do nothing when the router has this interface already, at the same place'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -s V -l version -d 'Print version'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l default -d 'Reset a setting to its default; may be repeated' -r -f -a "vlan\t''
-address\t''
-mtu\t''
-mac\t''
-enabled\t''
-rp_filter\t''
-proxy_arp\t''
-proxy_arp_pvlan\t''
-proxy_ndp\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l default -d 'Reset a setting to its default, such as mtu or ipv4_neigh.retrans_time; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l switch -d 'Move it to this switch' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l port -d 'Move it to this port, which belongs to no switch' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l vlan -d 'Its VLAN [default: frames without one]' -r
@@ -510,6 +508,8 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l 
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l proxy-arp -d 'Answer ARP requests for hosts behind other interfaces [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l proxy-arp-pvlan -d 'Answer ARP requests for hosts behind this interface too [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l proxy-ndp -d 'An IPv6 address for which neighbor solicitations are answered; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l ipv4-neigh -d 'A timer or limit of neighbors by ARP that differs from the router\'s, such as base_reachable_time=60s; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l ipv6-neigh -d 'The same for IPv6, by neighbor discovery; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -s V -l version -d 'Print version'

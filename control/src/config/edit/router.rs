@@ -7,7 +7,7 @@ use proto::router_api::{
 };
 use serde_json::{Map, Value};
 
-use super::{Refusal, as_map, merged};
+use super::{Refusal, as_map};
 use crate::config::diff::words;
 use crate::config::problem::{Problem, Subject, lines};
 use crate::config::read;
@@ -55,7 +55,26 @@ fn router<'c>(config: &'c mut Config, name: &str) -> Result<&'c mut RouterConfig
     config.router.get_mut(name).ok_or_else(|| format!("no router {name:?}"))
 }
 
-/// Changes settings of a router, as [`super::set_port`]; those of `conntrack` and `nat` one by one as well.
+/// Changes keys of a table below another one by one.
+fn set_below(
+    table: &mut Map<String, Value>,
+    key: &str,
+    set: &Map<String, Value>,
+    subject: &Subject,
+    known: &[String],
+    problems: &mut Vec<Problem>,
+) {
+    let mut inner = table.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
+    for (key, value) in set {
+        if value.is_null() { drop(inner.remove(key)) } else { drop(inner.insert(key.clone(), value.clone())) }
+    }
+    // A key that is reset leaves no trace above, so that it exists is checked here.
+    let unknown = set.keys().filter(|key| set[*key].is_null() && !known.contains(key));
+    problems.extend(unknown.map(|key| Problem::new(subject.clone(), format!("unknown key `{key}`"))));
+    table.insert(key.to_owned(), Value::Object(inner));
+}
+
+/// Changes settings of a router, as [`super::set_port`]; those of the tables below it one by one as well.
 ///
 /// # Errors
 ///
@@ -69,19 +88,14 @@ pub fn set_router(config: &Config, name: &str, set: &Map<String, Value>) -> Resu
         let keys = read::keys();
         // What the lists and rules of a router are has requests of its own, but whole ones may be replaced.
         match (key.as_str(), value) {
-            ("conntrack" | "nat", Value::Object(below)) => {
-                let mut inner = table.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
-                for (key, value) in below {
-                    if value.is_null() { drop(inner.remove(key)) } else { drop(inner.insert(key.clone(), value.clone())) }
-                }
-                let (subject, known) = match key.as_str() {
-                    "nat" => (Subject::Nat(name.to_owned()), &keys.nat),
-                    _ => (Subject::Conntrack(name.to_owned()), &keys.conntrack),
-                };
-                // A key that is reset leaves no trace above, so that it exists is checked here.
-                let unknown = below.keys().filter(|key| below[*key].is_null() && !known.contains(key));
-                problems.extend(unknown.map(|key| Problem::new(subject.clone(), format!("unknown key `{key}`"))));
-                table.insert(key.clone(), Value::Object(inner));
+            ("conntrack", Value::Object(set)) => {
+                set_below(&mut table, key, set, &Subject::Conntrack(name.to_owned()), &keys.conntrack, &mut problems);
+            }
+            ("nat", Value::Object(set)) => {
+                set_below(&mut table, key, set, &Subject::Nat(name.to_owned()), &keys.nat, &mut problems);
+            }
+            (key, Value::Object(set)) if let Some(key) = read::neigh_key(key) => {
+                set_below(&mut table, key, set, &Subject::Neigh(name.to_owned(), key), &keys.neigh, &mut problems);
             }
             (key, Value::Null) if keys.router.iter().any(|known| known == key) => drop(table.remove(key)),
             _ => drop(table.insert(key.clone(), value.clone())),
@@ -129,7 +143,7 @@ pub fn add_interface(config: &Config, request: &AddInterface) -> Result<Config, 
     Ok(new)
 }
 
-/// Changes settings of an interface, as [`super::set_port`]. `switch` and `port` replace each other; a port that is left by its
+/// Changes settings of an interface, as [`set_router`]. `switch` and `port` replace each other; a port that is left by its
 /// last interface goes with it.
 ///
 /// # Errors
@@ -145,9 +159,24 @@ pub fn set_interface(config: &Config, router_name: &str, name: &str, set: &Map<S
             table.remove(other);
         }
     }
-    let subject = Subject::Interface(router_name.to_owned(), name.to_owned());
-    let settings: InterfaceConfig = merged(subject, table, set, &read::keys().interface, &[])?;
-    target.interface.insert(name.to_owned(), settings);
+    let (keys, mut problems) = (read::keys(), Vec::new());
+    for (key, value) in set {
+        match (read::neigh_key(key), value) {
+            (Some(key), Value::Object(set)) => {
+                let subject = Subject::InterfaceNeigh(router_name.to_owned(), name.to_owned(), key);
+                set_below(&mut table, key, set, &subject, &keys.interface_neigh, &mut problems);
+            }
+            (_, Value::Null) if keys.interface.contains(key) => drop(table.remove(key)),
+            _ => drop(table.insert(key.clone(), value.clone())),
+        }
+    }
+    match read::interface(router_name, name, &table, &mut problems) {
+        Some(settings) if problems.is_empty() => drop(target.interface.insert(name.to_owned(), settings)),
+        _ if problems.is_empty() => {
+            return Err(Problem::new(Subject::Interface(router_name.to_owned(), name.to_owned()), "cannot be read").to_string());
+        }
+        _ => return Err(lines(&problems)),
+    }
     drop_port(&mut new, &former);
     Ok(new)
 }

@@ -4,7 +4,6 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueHint};
 use proto::config::{PortConfig, PortKind, Span};
 use proto::router::{Destination, Endpoint, ForwardConfig, ForwardProtocol, NeighborConfig, Network, Ports, RouteConfig, RouteKind};
@@ -83,6 +82,12 @@ pub(crate) struct RouterSettings {
     /// A setting of address translation, such as filtering=endpoint-independent; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) nat: Vec<(String, Value)>,
+    /// A timer or limit of neighbors by ARP: a sysctl without net.ipv4.neigh.default., such as gc_thresh3=4096; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) ipv4_neigh: Vec<(String, Value)>,
+    /// The same for IPv6, by neighbor discovery; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) ipv6_neigh: Vec<(String, Value)>,
     /// A setting by its name; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, Value)>,
@@ -100,6 +105,28 @@ fn key_value(text: &str) -> Result<(String, Value), String> {
     Ok((key.trim().to_owned(), value))
 }
 
+/// Keys of a table below the settings.
+fn put_below(map: &mut Map<String, Value>, table: &str, list: &[(String, Value)]) {
+    if !list.is_empty() {
+        map.insert(table.to_owned(), Value::Object(list.iter().cloned().collect()));
+    }
+}
+
+/// Resets settings to their defaults, those of tables below by `TABLE.KEY`.
+fn reset_below(map: &mut Map<String, Value>, keys: &[String]) -> Result<(), String> {
+    let (below, own): (Vec<&String>, Vec<&String>) = keys.iter().partition(|key| key.contains('.'));
+    for key in below {
+        let (table, key) = key.split_once('.').unwrap_or_default();
+        let entry = map.entry(table).or_insert_with(|| Value::Object(Map::new()));
+        let Value::Object(inner) = entry else { return Err(format!("{table} is not a table of settings")) };
+        if inner.insert(key.to_owned(), Value::Null).is_some() {
+            return Err(format!("the setting {table}.{key} is both given and reset to its default"));
+        }
+    }
+    let own: Vec<String> = own.into_iter().cloned().collect();
+    reset(map, &own)
+}
+
 impl RouterSettings {
     /// The keys that were given.
     pub(crate) fn map(&self) -> Map<String, Value> {
@@ -113,11 +140,10 @@ impl RouterSettings {
         put(&mut map, "icmp_msgs_burst", self.icmp_msgs_burst.as_ref());
         put(&mut map, "icmp_echo_ignore_all", self.icmp_echo_ignore_all.as_ref());
         put(&mut map, "ipfrag_time", self.ipfrag_time.as_ref());
-        for (table, list) in [("conntrack", &self.conntrack), ("nat", &self.nat)] {
-            if !list.is_empty() {
-                map.insert(table.to_owned(), Value::Object(list.iter().cloned().collect()));
-            }
-        }
+        put_below(&mut map, "conntrack", &self.conntrack);
+        put_below(&mut map, "nat", &self.nat);
+        put_below(&mut map, "ipv4_neigh", &self.ipv4_neigh);
+        put_below(&mut map, "ipv6_neigh", &self.ipv6_neigh);
         map.extend(self.set.iter().cloned());
         map
     }
@@ -127,17 +153,7 @@ impl SetRouter {
     /// The keys to change.
     pub(crate) fn changes(&self) -> Result<Map<String, Value>, String> {
         let mut map = self.settings.map();
-        let (below, own): (Vec<&String>, Vec<&String>) = self.default.iter().partition(|key| key.contains('.'));
-        for key in below {
-            let (table, key) = key.split_once('.').unwrap_or_default();
-            let entry = map.entry(table).or_insert_with(|| Value::Object(Map::new()));
-            let Value::Object(inner) = entry else { return Err(format!("{table} is not a table of settings")) };
-            if inner.insert(key.to_owned(), Value::Null).is_some() {
-                return Err(format!("the setting {table}.{key} is both given and reset to its default"));
-            }
-        }
-        let own: Vec<String> = own.into_iter().cloned().collect();
-        reset(&mut map, &own)?;
+        reset_below(&mut map, &self.default)?;
         Ok(map)
     }
 }
@@ -201,8 +217,8 @@ pub(crate) struct SetInterface {
     pub(crate) router: String,
     /// Name of the interface
     pub(crate) interface: String,
-    /// Reset a setting to its default; may be repeated
-    #[arg(long, value_name = "KEY", value_parser = PossibleValuesParser::new(InterfaceSettings::KEYS))]
+    /// Reset a setting to its default, such as mtu or ipv4_neigh.retrans_time; may be repeated
+    #[arg(long, value_name = "KEY")]
     pub(crate) default: Vec<String>,
     /// Move it to this switch
     #[arg(long, value_name = "SWITCH")]
@@ -245,6 +261,12 @@ pub(crate) struct InterfaceSettings {
     /// An IPv6 address for which neighbor solicitations are answered; may be repeated
     #[arg(long, value_name = "ADDR")]
     pub(crate) proxy_ndp: Vec<Ipv6Addr>,
+    /// A timer or limit of neighbors by ARP that differs from the router's, such as base_reachable_time=60s; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) ipv4_neigh: Vec<(String, Value)>,
+    /// The same for IPv6, by neighbor discovery; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) ipv6_neigh: Vec<(String, Value)>,
 }
 
 impl InterfaceSettings {
@@ -264,6 +286,8 @@ impl InterfaceSettings {
         put(&mut map, "proxy_arp", self.proxy_arp.as_ref());
         put(&mut map, "proxy_arp_pvlan", self.proxy_arp_pvlan.as_ref());
         put(&mut map, "proxy_ndp", Some(&self.proxy_ndp).filter(|list| !list.is_empty()));
+        put_below(&mut map, "ipv4_neigh", &self.ipv4_neigh);
+        put_below(&mut map, "ipv6_neigh", &self.ipv6_neigh);
         map
     }
 }
@@ -299,7 +323,7 @@ impl SetInterface {
         let mut map = self.settings.map();
         put(&mut map, "switch", self.switch.as_ref());
         put(&mut map, "port", self.port.as_ref());
-        reset(&mut map, &self.default)?;
+        reset_below(&mut map, &self.default)?;
         Ok(map)
     }
 }
