@@ -14,8 +14,10 @@ use crate::config::{PollMode, PortConfig, PortKind, SwitchConfig};
 
 /// The name of the interface.
 pub const INTERFACE: &str = "io.vswitch";
-/// Octets of one request at most.
-pub const REQUEST_MAX: usize = 1 << 20;
+/// Octets of one request at most: more than 100,000 rules or elements of a set in one restore.
+pub const REQUEST_MAX: usize = 32 << 20;
+/// The same for callers without write access, who have nothing long to say.
+pub const REQUEST_READER_MAX: usize = 1 << 20;
 /// The socket of the daemon unless told otherwise.
 pub const SOCKET: &str = "/run/vswitch/vswitch.sock";
 
