@@ -14,6 +14,7 @@ mod forwarding;
 mod iptables;
 mod lab;
 mod qemu;
+mod router_ports;
 mod router_services;
 mod routers;
 mod vhost_user;

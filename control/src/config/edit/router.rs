@@ -1,6 +1,6 @@
 //! Single changes to routers.
 
-use proto::config::Config;
+use proto::config::{Config, PortConfig, PortKind};
 use proto::router::{InterfaceConfig, RouterConfig};
 use proto::router_api::{
     AddForward, AddInterface, AddNeighbor, AddRoute, AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter,
@@ -122,7 +122,7 @@ pub fn add_interface(config: &Config, request: &AddInterface) -> Result<Config, 
         let Some(port_name) = &settings.port else { return Err(format!("interface {name:?}: the new port has no name")) };
         match new.port.get(port_name) {
             None => drop(new.port.insert(port_name.clone(), port.clone())),
-            Some(other) if other.switch.is_none() && other.kind == port.kind && other.interface == port.interface => {}
+            Some(other) if other == port || other.switch.is_none() && is_same_netdev(other, port) => {}
             Some(other) => {
                 let what = super::what(other);
                 return Err(format!("port {port_name:?} exists already, as {what}; use --port or --switch"));
@@ -141,6 +141,11 @@ pub fn add_interface(config: &Config, request: &AddInterface) -> Result<Config, 
     }
     target.interface.insert(name.clone(), settings.clone());
     Ok(new)
+}
+
+/// Whether both are the same netdev, whatever else differs.
+fn is_same_netdev(a: &PortConfig, b: &PortConfig) -> bool {
+    matches!(a.kind, PortKind::Nic | PortKind::Tap | PortKind::Sim) && (a.kind, &a.interface, &a.netns) == (b.kind, &b.interface, &b.netns)
 }
 
 /// Changes settings of an interface, as [`set_router`]. `switch` and `port` replace each other; a port that is left by its
