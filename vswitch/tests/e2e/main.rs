@@ -14,6 +14,8 @@ mod forwarding;
 mod iptables;
 mod lab;
 mod qemu;
+mod router_limits;
+mod router_offload;
 mod router_ports;
 mod router_services;
 mod routers;
