@@ -21,6 +21,7 @@ use table::Table;
 mod check;
 mod confirm;
 mod control;
+pub(crate) mod established;
 mod expect;
 pub mod extension;
 mod flow;
@@ -43,6 +44,7 @@ pub use flow::{ExpectedNat, NewFlow};
 pub use sctp::SctpState;
 pub use settings::{Settings, Timeout, Timeouts};
 pub use stats::Stats;
+pub(crate) use tcp::Segment;
 pub use tcp::TcpState;
 pub use tuple::{Direction, Tuple};
 
