@@ -524,3 +524,41 @@ fn a_checksum_of_all_ones_stays_right() {
         }
     }
 }
+
+/// What is asked for ahead of time in a large table changes nothing: bursts of packets of many flows, known and new, long and cut.
+#[test]
+fn bursts_through_a_large_table() {
+    const FLOWS: u16 = 6000;
+    let mut world = World::new(7, false);
+    let datagram = |flow: u16, v6: bool| {
+        let payload = [&(20_000 + flow).to_be_bytes()[..], &[0, 53, 0, 12, 0, 0, 1, 2, 3, 4]].concat();
+        let packet = if v6 {
+            let mut payload = payload;
+            let ends = [ip("fd00:1::1"), ip("2001:db8::7")].map(Address::to_v6);
+            let sum = wire::checksum::pseudo_ipv6(ends[0], ends[1], 17, payload.len() as u32).add(&payload).nonzero_checksum();
+            payload[6..8].copy_from_slice(&sum.to_be_bytes());
+            lab::router::ipv6("fd00:1::1", "2001:db8::7", 17, &payload)
+        } else {
+            lab::router::ipv4("192.168.1.1", "198.51.100.7", 17, &payload)
+        };
+        ethernet(LAN_MAC, station(LAN, 1), &packet)
+    };
+    let mut sent = 0;
+    for round in 0..2 {
+        for first in (0..FLOWS).step_by(30) {
+            for flow in first..first + 30 {
+                let frame = datagram(flow, flow % 3 == 0);
+                assert!(world.lab.lab.devices[0].inject(MemoryFrame::new(frame)));
+                sent += 1;
+            }
+            // Cut behind the Ethernet header, and in the middle of it.
+            for len in [14, 16, 34] {
+                assert!(world.lab.lab.devices[0].inject(MemoryFrame::new(&datagram(first, false)[..len])));
+            }
+            world.lab.lab.run();
+            assert_eq!(world.lab.got(WAN).len(), 30, "round {round}, flows from {first} on");
+        }
+    }
+    assert_eq!((world.flows().len(), sent), (usize::from(FLOWS), 2 * usize::from(FLOWS)));
+    world.lab.lab.assert_conserved();
+}

@@ -236,6 +236,12 @@ impl Pipeline {
         let (Some(port), Some(router)) = (cx.snapshot.port(at), cx.snapshot.router(interface.router)) else { return };
         let here = router.interface(interface.interface).map(|interface| AtInterface::new(self, cx, router, at, interface));
         let (mut taken, mut taken_octets, mut short) = (0, 0, 0);
+        if arrivals.len() > 1
+            && router.state.connections.is_large()
+            && let Some(here) = &here
+        {
+            self.touch_flows(here, arrivals, frames);
+        }
         for arrival in arrivals {
             let frame = &mut frames[usize::from(arrival.frame)];
             frame.set_wire_tags(&[]);

@@ -5,11 +5,13 @@
 //! segments of a connection, damaged packets, those that are too big or at the end of their life. `tests/established.rs` compares
 //! the two. Words are in memory order here, so that no octets are swapped: sums come out the same (RFC 1071 section 2 (B)).
 
+use arrayvec::ArrayVec;
 use wire::checksum::Sum;
 use wire::{ethernet, ip_protocol, ipv4, ipv6, tcp, udp, virtio_net};
 
 use super::path::{Asked, Changes, Ends, Key, Path, Paths, Way};
-use super::{Cx, Passage};
+use super::{Arrival, Cx, Passage};
+use crate::burst::BURST_MAX;
 use crate::conntrack::established::{DECISIVE_FLAGS, Known, Taken};
 use crate::conntrack::{self, Conntrack, Segment, Status, Template, Tracking, Tuple};
 use crate::frame::Frame;
@@ -51,6 +53,8 @@ trait Headers: Ends {
     fn read(head: &[u8]) -> Option<(Self, u8, usize)>;
     /// The pseudo header.
     fn pseudo(&self, protocol: u8, len: u32) -> Sum;
+    /// The addresses.
+    fn addresses(&self) -> (Family, [Address; 2]);
     /// Writes the addresses of the path, and takes one off the time to live.
     fn write(head: &mut [u8], path: &Path<Self>);
     /// The addresses of a tuple.
@@ -121,6 +125,11 @@ impl Headers for u64 {
         header[L3 + ipv4::CHECKSUM.start..L3 + ipv4::CHECKSUM.end].copy_from_slice(&(!fold(sum)).to_ne_bytes());
     }
 
+    fn addresses(&self) -> (Family, [Address; 2]) {
+        let [a, b, c, d, e, f, g, h] = self.to_ne_bytes();
+        (Family::V4, [[a, b, c, d], [e, f, g, h]].map(|octets| Address(u32::from_be_bytes(octets).into())))
+    }
+
     fn of(tuple: &Tuple) -> u64 {
         let mut ends = [0; 8];
         ends[..4].copy_from_slice(&tuple.source.to_v4().octets());
@@ -165,6 +174,11 @@ impl Headers for [u64; 4] {
         }
     }
 
+    fn addresses(&self) -> (Family, [Address; 2]) {
+        let address = |a: u64, b: u64| Address(u128::from(u64::from_be(a)) << 64 | u128::from(u64::from_be(b)));
+        (Family::V6, [address(self[0], self[1]), address(self[2], self[3])])
+    }
+
     fn of(tuple: &Tuple) -> [u64; 4] {
         let [source, destination] = [tuple.source, tuple.destination].map(|address| address.to_v6().octets());
         [(source, 0), (source, 8), (destination, 0), (destination, 8)].map(|(address, at)| u64::from_ne_bytes(octets(&address, at)))
@@ -199,6 +213,21 @@ impl Pipeline {
         }
     }
 
+    /// Begins to bring what connection tracking needs for packets into the cache, so that their misses overlap.
+    #[inline(never)]
+    pub(super) fn touch_flows(&mut self, here: &AtInterface<'_>, arrivals: &[Arrival], frames: &[Frame<'_>]) {
+        let mut tuples = Tuples::new_const();
+        for arrival in arrivals.iter().take(BURST_MAX) {
+            let head = frames[usize::from(arrival.frame)].head();
+            match head.get(12) {
+                Some(0x08) => touch(&mut self.routing.paths_v4, here, head, &mut tuples),
+                Some(0x86) => touch(&mut self.routing.paths_v6, here, head, &mut tuples),
+                _ => {}
+            }
+        }
+        here.router.state.connections.touch(&tuples);
+    }
+
     /// Leaves a path for packets like this one, which leaves by the interface `out` for a neighbour that is known.
     #[inline]
     pub(super) fn make_path(&mut self, p: &Passage<'_, '_, '_>, out: InterfaceId, next_hop: Address) {
@@ -213,6 +242,22 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Tuples of packets without a path.
+type Tuples = ArrayVec<Tuple, BURST_MAX>;
+
+#[inline(always)]
+fn touch<E: Headers>(paths: &mut Paths<E>, here: &AtInterface<'_>, head: &[u8], tuples: &mut Tuples) {
+    let Some((ends, protocol, _)) = E::read(head) else { return };
+    let Some(ports) = head.get(E::L4..).and_then(|upper| upper.first_chunk::<4>()) else { return };
+    if let Some(path) = paths.find(&Key::new(ends, u32::from_ne_bytes(*ports), protocol, here.port)) {
+        core::hint::black_box(here.router.state.connections.touch_flow(path.known.id));
+        return;
+    }
+    let ((family, [source, destination]), [a, b, c, d]) = (ends.addresses(), *ports);
+    let (source_port, destination_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    tuples.push(Tuple { source, destination, source_port, destination_port, zone: here.router.zone, family, protocol });
 }
 
 #[inline(never)]

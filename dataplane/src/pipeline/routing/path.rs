@@ -41,7 +41,7 @@ impl Ends for u64 {
 
     #[inline(always)]
     fn hash(&self, rest: u64, keys: &[u64; 4]) -> u64 {
-        mix(self ^ keys[0], rest ^ keys[1])
+        mix(mix(self ^ keys[0], rest ^ keys[1]), keys[2])
     }
 }
 
