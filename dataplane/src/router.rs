@@ -101,6 +101,8 @@ pub struct Interface {
     pub addresses: Vec<InterfaceAddress>,
     /// Reverse path filter.
     pub rp_filter: RpFilter,
+    /// How packets of IPv4 and IPv6 wait for the MAC addresses of their neighbours.
+    pub waiting: [waiting::Limits; 2],
 }
 
 impl Interface {
