@@ -129,9 +129,10 @@ impl World {
         let end = self.now + span;
         while self.now < end {
             self.now = end.min(self.now + 10 * SECOND);
-            for flow in &self.list {
+            for (index, flow) in self.list.iter().enumerate() {
                 let Tracking { original, reply, status, .. } = flow.tracking;
-                if !self.flows.contains_key(&original) {
+                // One that is over, whose tuple another may have by now.
+                if self.flows.get(&original) != Some(&(index, Direction::Original)) {
                     continue;
                 }
                 if flow.last_packet + self.flow_timeout > self.now {
