@@ -234,8 +234,8 @@ pub(crate) fn all() -> Vec<RuleSet> {
             "mangle -A PREROUTING -i lan -p udp -j {TTL}-set 17
              mangle -A PREROUTING -i lan -p tcp -j {TTL}-inc 3
              mangle -A FORWARD -p tcp -m tcp --dport 80 -j DSCP --set-dscp-class AF21
-             mangle -A FORWARD -p tcp -m tcp --tcp-option 2 --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
-             mangle -A POSTROUTING -p tcp -m tcp --dport 443 --tcp-option 2 --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1000
+             mangle -A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+             mangle -A POSTROUTING -p tcp -m tcp --dport 443 --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 300
              mangle -A POSTROUTING -p {icmp} -j {TTL}-dec 2
              mangle -A PREROUTING -s {lan1-net} -j MARK --set-xmark 0x11/0xff
              mangle -A PREROUTING -m mark --mark 0x11/0xff -j CONNMARK --save-mark
