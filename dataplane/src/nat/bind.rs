@@ -23,8 +23,8 @@ pub enum Inbound {
     Unmapped,
     /// It goes to the endpoint inside: its destination is bound.
     Translated,
-    /// Its destination is a mapping, to which its sender may not send ([`Filtering`]). To be dropped without an answer
-    /// (RFC 5382 REQ-4).
+    /// Its destination is a mapping, to which its sender may not send ([`Filtering`]). To be dropped; a SYN is not
+    /// answered at once (RFC 5382 REQ-4).
     Filtered,
 }
 

@@ -26,6 +26,7 @@ mod link;
 mod memo;
 mod own;
 mod reassemble;
+mod unsolicited;
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -37,6 +38,7 @@ use crate::burst::{BURST_MAX, BurstMemory, FRAME_MAX};
 use crate::conntrack::{CtState, FlowRef, Template, Tracking};
 use crate::drop_reason::DropReason;
 use crate::frame::Frame;
+use crate::nat::unsolicited::{HELD_MAX, UnsolicitedSyns};
 use crate::nat::{self, Manip};
 use crate::offload;
 use crate::router::fib::RouteKind;
@@ -81,6 +83,7 @@ pub(super) struct Routing {
     memories: Vec<BurstMemory>,
     reassembler: Reassembler,
     waiting: Waiting,
+    unsolicited: UnsolicitedSyns,
     /// Memory for packets that were put together.
     wholes: Vec<Vec<u8>>,
     routes: RouteMemo,
@@ -107,6 +110,7 @@ impl Routing {
             memories: (0..memories).map(|_| BurstMemory::new()).collect(),
             reassembler: Reassembler::new(),
             waiting: Waiting::new(),
+            unsolicited: UnsolicitedSyns::new(if memories == 0 { 0 } else { HELD_MAX }),
             wholes: (0..memories).map(|_| Vec::with_capacity(FRAME_MAX)).collect(),
             routes: if memories == 0 { RouteMemo::none() } else { RouteMemo::full() },
             limiter: IcmpLimiter::new(),
