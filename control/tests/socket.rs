@@ -16,8 +16,8 @@ use control::server::{CLIENTS_MAX, Server, listen::listen};
 use dataplane::BurstMemory;
 use dataplane::clock::Clock;
 use dataplane::conntrack::{At, Conntrack, Settings, Template};
-use dataplane::router::Family;
 use dataplane::router::packet::Packet;
+use dataplane::router::{Family, RouterId};
 use dataplane::snapshot::PortId;
 use serde_json::{Value, json};
 use support::{FakeDevices, FakeStore, TestClock, eventually, workers};
@@ -66,8 +66,8 @@ impl Daemon {
     }
 
     /// A UDP flow from 10.0.0.1 to 10.0.`host`.2, begun by a packet that arrives at port `a`; each further call is a packet
-    /// of it.
-    fn udp(&self, zone: u16, host: u8, sport: u16, dport: u16) {
+    /// of it. In a router, and a zone of it.
+    fn udp(&self, (router, zone): (u16, u16), host: u8, sport: u16, dport: u16) {
         let mut octets = Vec::new();
         let ethernet = etherparse::PacketBuilder::ethernet2([2; 6], [2; 6]);
         ethernet.ipv4([10, 0, 0, 1], [10, 0, host, 2], 64).udp(sport, dport).write(&mut octets, b"x").unwrap();
@@ -77,8 +77,9 @@ impl Daemon {
         let frame = &burst.frames()[0];
         let packet = Packet::parse(frame, Family::V4).unwrap();
         let settings = Settings::default();
-        let at = At { settings: &settings, zone, worker: 0, ingress: PortId(0), now: self.clock.now(), own: false };
-        let mut tracking = self.table.track(&at, &Template::default(), &packet, frame);
+        let at = At { settings: &settings, router: RouterId(router), worker: 0, ingress: PortId(0), now: self.clock.now(), own: false };
+        let template = Template { zone: (zone != 0).then_some(zone), ..Template::default() };
+        let mut tracking = self.table.track(&at, &template, &packet, frame);
         self.table.confirm(&at, &mut tracking).unwrap();
     }
 
@@ -604,9 +605,9 @@ fn flows_are_listed() {
     let daemon = Daemon::start(ROUTED);
     let mut client = daemon.connect();
     assert_eq!(client.call("ListFlows", json!({})), json!({"flows": [], "count": 0}));
-    daemon.udp(0, 7, 5000, 53);
-    daemon.udp(0, 8, 5001, 54);
-    daemon.udp(9, 7, 5000, 53);
+    daemon.udp((0, 0), 7, 5000, 53);
+    daemon.udp((0, 0), 8, 5001, 54);
+    daemon.udp((9, 9), 7, 5000, 53);
     let reply = client.call("ListFlows", json!({"filter": {"dst": "10.0.7.0/24", "router": "gw"}}));
     let flow = &reply["flows"][0];
     let expected = json!({
@@ -682,7 +683,7 @@ fn flows_are_listed() {
 fn many_flows_come_in_pieces() {
     let daemon = Daemon::start(ROUTED);
     for port in 0..10_001 {
-        daemon.udp(0, 7, 10_000 + port, 53);
+        daemon.udp((0, 0), 7, 10_000 + port, 53);
     }
     let mut client = daemon.connect();
     let (error, message) = client.fails("ListFlows", json!({}));
@@ -702,7 +703,7 @@ fn many_flows_come_in_pieces() {
 #[test]
 fn flows_are_deleted() {
     let daemon = Daemon::start(ROUTED);
-    for (zone, port) in [(0, 1), (0, 2), (0, 3), (9, 1)] {
+    for (zone, port) in [((0, 0), 1), ((0, 0), 2), ((0, 0), 3), ((9, 9), 1)] {
         daemon.udp(zone, 7, port, 53);
     }
     let mut client = daemon.connect();
@@ -720,7 +721,7 @@ fn flows_are_deleted() {
 #[test]
 fn flow_events() {
     let daemon = Daemon::start(ROUTED);
-    daemon.udp(0, 7, 1, 53);
+    daemon.udp((0, 0), 7, 1, 53);
     let mut listener = daemon.connect();
     let (error, _) = listener.fails("MonitorFlows", json!({}));
     assert_eq!(error, "org.varlink.service.ExpectedMore");
@@ -731,8 +732,8 @@ fn flow_events() {
     for _ in 0..2 {
         other.call("GetStatus", json!({}));
     }
-    daemon.udp(0, 7, 2, 54);
-    daemon.udp(0, 7, 3, 53);
+    daemon.udp((0, 0), 7, 2, 54);
+    daemon.udp((0, 0), 7, 3, 53);
     let mut next = || -> Vec<Value> { listener.reply().unwrap()["parameters"]["events"].as_array().unwrap().clone() };
     let events = next();
     assert_eq!(events.len(), 1, "{events:?}");

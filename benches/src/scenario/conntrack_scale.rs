@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 use dataplane::clock::Nanos;
 use dataplane::conntrack::{At, ConnId, Conntrack, CtState, FlowRef, Settings as Timeouts, Template, Tracking};
-use dataplane::router::Family;
 use dataplane::router::packet::Packet;
+use dataplane::router::{Family, RouterId};
 use dataplane::{BURST_MAX, BurstMemory, PortId};
 use wire::{Ipv4Header, Offload, ethernet, ip_protocol, ipv4, udp};
 
@@ -66,7 +66,7 @@ struct Tracked<'t> {
 impl<'t> Tracked<'t> {
     fn new(connections: u32, settings: &'t Timeouts) -> Tracked<'t> {
         let conntrack = Conntrack::new((connections + NEW_MAX) as usize, 1);
-        let at = At { settings, zone: 0, worker: 0, ingress: PortId(0), now: NOW, own: false };
+        let at = At { settings, router: RouterId(0), worker: 0, ingress: PortId(0), now: NOW, own: false };
         Tracked { conntrack, at, memory: BurstMemory::new() }
     }
 

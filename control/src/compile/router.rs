@@ -193,7 +193,6 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
     let default = reassembly::Settings::default();
     Router {
         id: parts.id,
-        zone: parts.id.0,
         forwarding: settings.forwarding,
         interfaces,
         fib,

@@ -110,7 +110,7 @@ impl Index {
         let [k0, k1, k2, k3, k4, k5] = self.keys;
         let (source, destination) = (tuple.source.0, tuple.destination.0);
         let mut hash = mix(source as u64 ^ k0, destination as u64 ^ k1);
-        if tuple.family == Family::V6 {
+        if tuple.family() == Family::V6 {
             hash ^= mix((source >> 64) as u64 ^ k2, (destination >> 64) as u64 ^ k3);
         }
         Hash(mix(hash ^ tuple.small() ^ k4, k5))

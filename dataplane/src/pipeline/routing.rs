@@ -408,7 +408,9 @@ impl Pipeline {
 
     /// What the router itself sends, with its route.
     fn originate(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>, at: Option<InterfaceId>) -> Result<Step, Step> {
-        p.out_interface = p.router.route_for_own(p.packet.family, p.packet.destination, at).map(|(interface, _)| interface);
+        // What has no way out is made by nobody: connection tracking does not see it.
+        let route = p.router.route_for_own(p.packet.family, p.packet.destination, at);
+        p.out_interface = Some(route.ok_or(Step::Drop(DropReason::NoRoute))?.0);
         self.ask(cx, p, Table::Raw, Hook::Output)?;
         // What answers a packet belongs to the flow of that packet.
         if p.tracking.flow == FlowRef::None {

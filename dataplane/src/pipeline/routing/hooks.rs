@@ -64,7 +64,7 @@ impl Pipeline {
     fn conntrack_at<'s>(&self, cx: &Cx<'_>, p: &Passage<'_, '_, 's>) -> conntrack::At<'s> {
         conntrack::At {
             settings: &p.router.conntrack,
-            zone: p.router.zone,
+            router: p.router.id,
             worker: self.worker,
             ingress: cx.origin,
             now: self.time,
