@@ -108,6 +108,8 @@ pub struct WorkerStats {
     pub bursts: Counter,
     /// Frames in them.
     pub frames: Counter,
+    /// Packets that followed the path of an established flow through a router.
+    pub on_path: Counter,
     /// Times it slept.
     pub sleeps: Counter,
     /// Nanoseconds it did not sleep, in whole waking periods.
@@ -355,7 +357,9 @@ impl Worker {
             if received > 0 || !burst.losses().is_empty() {
                 let now = self.clock.now();
                 self.pipeline.set_time(now);
+                let on_path = self.pipeline.on_path();
                 self.pipeline.run(&self.snapshot, entry.port, &mut burst, tick(now));
+                self.shared.stats.on_path.add(self.pipeline.on_path() - on_path);
                 self.shared.stats.bursts.add(1);
                 self.shared.stats.frames.add(received as u64);
                 frames += received;

@@ -79,7 +79,7 @@ fn every_list_is_documented_field_by_field() {
     assert_eq!(fields(&vlan), documented("show vlans"));
     let drop = DropInfo { port: text(), switch: Some(text()), reason: text(), side: text(), count: 0, description: text() };
     assert_eq!(fields(&drop), documented("show drops"));
-    let worker = WorkerInfo { worker: 0, core: None, ports: vec![], turns: 0, bursts: 0, frames: 0, sleeps: 0, awake_ms: 0 };
+    let worker = WorkerInfo { worker: 0, core: None, ports: vec![], turns: 0, bursts: 0, frames: 0, on_path: 0, sleeps: 0, awake_ms: 0 };
     assert_eq!(fields(&worker), documented("show workers"));
     let status = StatusInfo {
         version: text(),

@@ -189,6 +189,8 @@ pub struct WorkerInfo {
     pub bursts: u64,
     /// Frames in them.
     pub frames: u64,
+    /// Packets that followed the path of an established flow through a router: rules and routes were not asked.
+    pub on_path: u64,
     /// Times it slept.
     pub sleeps: u64,
     /// Milliseconds it did not sleep.

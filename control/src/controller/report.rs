@@ -184,6 +184,7 @@ impl Controller {
                 turns: stats.turns.get(),
                 bursts: stats.bursts.get(),
                 frames: stats.frames.get(),
+                on_path: stats.on_path.get(),
                 sleeps: stats.sleeps.get(),
                 awake_ms: stats.awake_nanos.get() / 1_000_000,
             })
