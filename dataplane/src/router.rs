@@ -116,8 +116,6 @@ impl Interface {
 pub struct Router {
     /// Its number.
     pub id: RouterId,
-    /// Zone of its flows in the table of connections, as [`crate::conntrack::Tuple::zone`].
-    pub zone: u16,
     /// Whether packets pass through it (Linux `ip_forward`).
     pub forwarding: bool,
     /// By [`InterfaceId`]; `None` where the number is free.
@@ -166,7 +164,6 @@ impl Router {
     pub fn new(id: RouterId, state: Arc<RouterState>) -> Router {
         Router {
             id,
-            zone: id.0,
             forwarding: true,
             interfaces: Vec::new(),
             fib: [Family::V4, Family::V6].map(|family| Fib::new(family, Vec::new())),
