@@ -148,6 +148,28 @@ fn translations() {
 }
 
 #[test]
+fn redirect_within_a_link_needs_an_address_of_the_link() {
+    let redirected_to = |destination: u128, interface| {
+        let mut probe = ipv6(17, &[0; 8]);
+        probe.octets[38..54].copy_from_slice(&destination.to_be_bytes());
+        probe.in_interface = Some(InterfaceId(interface));
+        match meet(Table::Nat, Hook::Prerouting, vec![], Target::Redirect { ports: None, random: false }, &mut probe) {
+            Verdict::Nat { range, .. } => range.addresses.map(|(first, _)| first.0),
+            verdict => {
+                assert_eq!(verdict, Verdict::Drop);
+                None
+            }
+        }
+    };
+    let (global, link) = (0x2001_0db8 << 96 | 1, 0xfe80 << 112 | 1);
+    assert_eq!(redirected_to(0x2001_0db8 << 96 | 9, 1), Some(global));
+    assert_eq!(redirected_to(0xfe80 << 112 | 9, 1), Some(link));
+    // Interface 2 has an address of another scope only.
+    assert_eq!(redirected_to(0xfe80 << 112 | 9, 2), None);
+    assert_eq!(redirected_to(0xfec0 << 112 | 9, 1), None, "site-local");
+}
+
+#[test]
 fn masquerade_without_an_address() {
     let masquerade = || Target::Masquerade { ports: None, random: false };
     let mut nowhere = Probe { out_interface: Some(InterfaceId(3)), ..tcp_syn() };
