@@ -27,15 +27,20 @@ pub(crate) fn script(family: Family, seed: u64) -> Script {
 }
 
 /// Leaves out packets beyond the fourth that hosts send to where no route leads: the kernel complains about five in five seconds
-/// (`ip_error` in `net/ipv4/route.c`), whatever `icmp_ratelimit` says.
+/// (`ip_error` in `net/ipv4/route.c`), whatever `icmp_ratelimit` says. Hosts that all sequences share send none.
 fn spare_dead_routes(flows: &[Flow], steps: &mut Vec<Step>) {
     let mut sent = 0;
     steps.retain(|step| {
         let flow = &flows[step.flow()];
         let is_dead = |host| matches!(host, Host::Unreachable | Host::Prohibited | Host::NoRoute | Host::Martian(_));
+        let by_target = match step {
+            Step::Packet { way, .. } => *way == Way::Reply,
+            Step::Error { about, by, .. } => *about == Way::Original && by.is_none(),
+        };
+        let by_shared = by_target && !matches!(flow.to, Host::Lan(_) | Host::Wan(_));
         let leads_nowhere = is_dead(flow.from) || is_dead(flow.to);
         sent += u8::from(leads_nowhere);
-        sent <= 4 || !leads_nowhere
+        !leads_nowhere || sent <= 4 && !(by_shared && is_dead(flow.from))
     });
 }
 
@@ -390,18 +395,19 @@ impl Teller {
     }
 
     fn damage(&mut self, step: &Step) -> Damage {
+        // The checksum of SCTP is the receiver's here (docs/deviations.md).
+        let is_sctp = matches!(step, Step::Packet { upper: Upper::Sctp { .. }, .. });
         match self.random.below(10) {
             0 => Damage::IpChecksum,
             1 => Damage::Version,
             2 => Damage::HeaderLength,
             3 => Damage::TooLong,
-            4 => Damage::TooShort,
-            5 => Damage::Trailing,
-            // The checksum of SCTP is the receiver's here (docs/deviations.md).
-            6 | 7 if !matches!(step, Step::Packet { upper: Upper::Sctp { .. }, .. }) => Damage::UpperChecksum,
+            4 if !is_sctp || self.family == Family::V4 => Damage::TooShort,
+            6 | 7 if !is_sctp => Damage::UpperChecksum,
             8 => Damage::UpperLength,
             // A header that is cut is no match's in the kernel, which drops the packet there (docs/deviations.md).
-            _ => Damage::Cut((step.header_len() + self.random.below(12) as usize) as u8),
+            9 if !is_sctp => Damage::Cut((step.header_len() + self.random.below(12) as usize) as u8),
+            _ => Damage::Trailing,
         }
     }
 
@@ -411,11 +417,11 @@ impl Teller {
             return;
         }
         let at = 1 + self.random.below(steps.len() as u32) as usize;
-        let (flow, about) = match &steps[at - 1] {
-            Step::Packet { flow, way, .. } => (*flow, *way),
+        let (flow, about, is_query) = match &steps[at - 1] {
+            Step::Packet { flow, way, upper, .. } => (*flow, *way, matches!(upper, Upper::Query { .. })),
             Step::Error { .. } => return,
         };
-        let (kind, code, rest) = match self.family {
+        let (mut kind, mut code, mut rest) = match self.family {
             Family::V4 => *self.random.pick(&[
                 (3, 3, 0),
                 (3, 1, 0),
@@ -436,6 +442,11 @@ impl Teller {
             4 => Quote::OfError,
             _ => Quote::Last,
         };
+        // Where no flow takes it the router itself may be told of the path's MTU, and the kernel then heeds it for what it forwards
+        // (docs/deviations.md), to a host that other sequences use, too.
+        if (self.family, kind) == (Family::V6, 2) && (quote == Quote::OfError || is_query && quote == Quote::UnknownFlow) {
+            (kind, code, rest) = (1, 4, 0);
+        }
         steps.insert(at, Step::Error { flow, about, by, kind, code, rest, quote });
     }
 

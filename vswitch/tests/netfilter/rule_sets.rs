@@ -92,6 +92,25 @@ impl RuleSet {
         &self.sets
     }
 
+    /// Whether a rule changes the IPv6 header of packets to the router itself.
+    pub(crate) fn change_ipv6_to_router(&self) -> bool {
+        let forwarded_only = |line: &str| ["FORWARD", "OUTPUT", "POSTROUTING"].iter().any(|chain| line.contains(&format!("-A {chain} ")));
+        let lines = self.lines(Family::V6);
+        lines
+            .iter()
+            .any(|line| line.starts_with("mangle -A") && !forwarded_only(line) && (line.contains("-j HL") || line.contains("-j DSCP")))
+    }
+
+    /// Whether a rule redirects to the router itself.
+    pub(crate) fn redirect(&self) -> bool {
+        self.text.contains("-j REDIRECT")
+    }
+
+    /// Whether a rule rejects packets of any protocol.
+    pub(crate) fn reject_any_protocol(&self, family: Family) -> bool {
+        self.lines(family).iter().any(|line| line.contains("-j REJECT") && !line.contains(" -p "))
+    }
+
     fn lines(&self, family: Family) -> Vec<String> {
         self.text.lines().filter_map(|line| for_family(line.trim(), family)).filter(|line| !line.is_empty()).collect()
     }
