@@ -92,6 +92,12 @@ impl RuleSet {
         &self.sets
     }
 
+    /// Ranges that no rule has are not looked for: any port may lie in them.
+    fn find_ranges(&mut self) {
+        let all = [(20000, 20063), (21000, 21063), (22000, 22063)];
+        self.ranges = all.into_iter().filter(|(first, last)| self.text.contains(&format!("{first}-{last}"))).collect();
+    }
+
     /// Whether a rule changes the IPv6 header of packets to the router itself.
     pub(crate) fn change_ipv6_to_router(&self) -> bool {
         let forwarded_only = |line: &str| ["FORWARD", "OUTPUT", "POSTROUTING"].iter().any(|chain| line.contains(&format!("-A {chain} ")));
@@ -372,9 +378,7 @@ pub(crate) fn all() -> Vec<RuleSet> {
         "add services6 fd10:9::80,tcp:80",
     ];
     all.push(sets);
-    for set in &mut all {
-        set.ranges = vec![(20000, 20063), (21000, 21063), (22000, 22063)];
-    }
+    all.iter_mut().for_each(RuleSet::find_ranges);
     all
 }
 
@@ -431,7 +435,7 @@ pub(crate) fn random(seed: u64) -> RuleSet {
         text += &format!("{place}{protocol}{matches} -j {}\n", random.pick(targets));
     }
     let mut set = RuleSet::new(&format!("random {seed:#x}"), &text);
-    set.ranges = vec![(20000, 20063)];
+    set.find_ranges();
     set
 }
 
