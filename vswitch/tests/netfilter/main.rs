@@ -28,6 +28,7 @@ mod random;
 mod rule_sets;
 mod script;
 mod system;
+mod tcp_ends;
 mod wires;
 
 use compare::Pair;
