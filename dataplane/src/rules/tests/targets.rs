@@ -7,8 +7,8 @@ use crate::conntrack::{CtState, Direction, HelperKind, Template};
 use crate::nat::{Manip, NatRange};
 use crate::router::{Address, Family, InterfaceId, RouterId};
 use crate::rules::{
-    BuildError, ChainId, ConnMark, Hook, HookSet, Log, Match, Policy, RejectWith, RuleSet, SynProxy, Table, Target, TcpMss, Test, TtlEdit,
-    Verdict, check,
+    BuildError, ChainId, ConnMark, CtStates, Hook, HookSet, Log, Match, Policy, RejectWith, RuleSet, SynProxy, Table, Target, TcpMss, Test,
+    TtlEdit, Verdict, check,
 };
 
 /// What a packet meets where one rule has this target; the packet keeps the edits.
@@ -124,6 +124,24 @@ fn the_first_template_counts() {
     };
     assert_eq!(template(tcp_syn()), helper);
     assert!(template(udp(1, 2, 3, 4)).notrack);
+}
+
+/// `CT` gives a packet something in place of a flow, so its state is known before connection tracking.
+#[test]
+fn the_state_before_tracking() {
+    let marks = [(CtStates::NEW, 1), (CtStates::UNTRACKED, 2), (CtStates::INVALID, 4)];
+    let mut rules = vec![
+        rule(vec![is(Test::Protocol(6))], Target::Ct(Template { helper: Some(HelperKind::Ftp), ..Template::default() })),
+        rule(vec![is(Test::Protocol(17))], Target::Ct(Template { notrack: true, ..Template::default() })),
+    ];
+    let marked = |(states, mark)| rule(vec![is(Test::CtState(states))], Target::Mark { value: mark, mask: mark });
+    rules.extend(marks.map(marked));
+    let set = RuleSet::build(Family::V4, &[base(Table::Raw, Hook::Prerouting, Policy::Accept, rules)]).unwrap();
+    let mark = |mut probe: Probe| {
+        Lab::new().ask(&set, Table::Raw, Hook::Prerouting, &mut probe);
+        probe.mark
+    };
+    assert_eq!([mark(tcp_syn()), mark(udp(1, 2, 3, 4)), mark(ipv4(47, 1, 2, &[0; 8]))], [1, 2, 4]);
 }
 
 #[test]
