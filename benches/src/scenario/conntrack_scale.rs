@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
 use dataplane::clock::Nanos;
-use dataplane::conntrack::{At, ConnId, Conntrack, CtState, FlowRef, Settings as Timeouts, Template, Tracking};
+use dataplane::conntrack::{At, ConnId, Conntrack, CtState, FlowRef, Settings as Timeouts, Template, Tracking, Tuple};
 use dataplane::router::Family;
 use dataplane::router::packet::Packet;
 use dataplane::{BURST_MAX, BurstMemory, PortId};
@@ -114,7 +114,11 @@ impl<'t> Tracked<'t> {
         let packets: Option<Vec<Packet>> = burst.frames().iter().map(|frame| Packet::parse(frame, Family::V4)).collect();
         let packets = packets.ok_or_else(|| anyhow!("a packet cannot be parsed"))?;
         let mut trackings = [const { Tracking::none(CtState::Invalid) }; BURST_MAX];
+        let tuples: Vec<Tuple> = packets.iter().filter_map(|packet| Tuple::of(packet, self.at.zone)).collect();
         let start = Instant::now();
+        if self.conntrack.is_large() {
+            self.conntrack.touch(&tuples);
+        }
         for ((tracking, packet), frame) in trackings.iter_mut().zip(&packets).zip(burst.frames()) {
             *tracking = self.conntrack.track(&self.at, &Template::default(), packet, frame);
             // What fails has no number, which is seen below.

@@ -160,6 +160,14 @@ impl Table {
         Some(lock(&self.entry(index)?.0))
     }
 
+    /// Begins to bring an entry into the cache: its lock, which lies in front, and what the processor takes along. The result only keeps
+    /// the compiler from leaving the load out.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(super) fn touch(&self, index: u32) -> bool {
+        self.entry(index).is_some_and(|entry| entry.0.is_poisoned())
+    }
+
     /// Locks an entry if nobody else has it: whoever has is about to refresh it.
     pub(super) fn try_lock(&self, index: u32) -> Option<MutexGuard<'_, Flow>> {
         self.entry(index)?.0.try_lock().ok()

@@ -273,6 +273,12 @@ impl<'a> Segment<'a> {
         })
     }
 
+    /// Whether it is neither the first nor the last of an end, and acknowledges something.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.kind == Kind::Ack
+    }
+
     #[inline]
     pub(super) fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0

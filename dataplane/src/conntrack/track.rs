@@ -17,7 +17,7 @@ use crate::sync::{MutexGuard, Ordering};
 const SHORTEN_FROM: u64 = 120 * 1_000_000_000;
 
 /// What a packet is to the flow with its tuple.
-enum Met {
+pub(super) enum Met {
     /// One of its packets, in this state.
     Belongs(CtState),
     /// Its last.
@@ -154,14 +154,14 @@ impl Conntrack {
     }
 
     #[cold]
-    fn invalid(&self, at: &At<'_>) -> Tracking {
+    pub(super) fn invalid(&self, at: &At<'_>) -> Tracking {
         self.counters(at).invalid.add(1);
         Tracking::none(CtState::Invalid)
     }
 
     /// Locks an entry if the tuple is that of its flow.
     #[inline(always)]
-    fn lock_if(&self, at: &At<'_>, index: u32, direction: Direction, tuple: &Tuple) -> Option<MutexGuard<'_, Flow>> {
+    pub(super) fn lock_if(&self, at: &At<'_>, index: u32, direction: Direction, tuple: &Tuple) -> Option<MutexGuard<'_, Flow>> {
         let flow = self.table.lock(index)?;
         if !flow.matches(direction, tuple) {
             self.missed(at);
@@ -183,14 +183,14 @@ impl Conntrack {
         if self.watched.load(Ordering::Relaxed) {
             return self.meet_watched(at, flow, index, direction, *layer4, packet);
         }
-        self.take_up(at, flow, index, direction, layer4, packet)
+        self.take_up(at, flow, index, direction, layer4, packet.len)
     }
 
     /// As [`Conntrack::meet`], and reports what changes.
     #[cold]
     fn meet_watched(&self, at: &At<'_>, flow: &mut Flow, index: u32, direction: Direction, layer4: Layer4<'_>, packet: &Packet) -> Met {
         let before = (flow.status(), flow.protocol.tcp_state());
-        let met = self.take_up(at, flow, index, direction, &layer4, packet);
+        let met = self.take_up(at, flow, index, direction, &layer4, packet.len);
         if matches!(met, Met::Belongs(_)) && before != (flow.status(), flow.protocol.tcp_state()) {
             self.report(EventKind::Update, &FlowInfo::of(flow, index, None, at.now));
         }
@@ -198,7 +198,7 @@ impl Conntrack {
     }
 
     #[inline(always)]
-    fn take_up(&self, at: &At<'_>, flow: &mut Flow, index: u32, direction: Direction, layer4: &Layer4<'_>, packet: &Packet) -> Met {
+    pub(super) fn take_up(&self, at: &At<'_>, flow: &mut Flow, index: u32, direction: Direction, layer4: &Layer4<'_>, octets: u32) -> Met {
         let before = flow.status();
         let mut status = before;
         let adjustments = if before.contains(Status::SEQ_ADJUST) { self.table.adjustments(index) } else { None };
@@ -212,7 +212,7 @@ impl Conntrack {
                 }
             }
             Outcome::AcceptAndEnd => {
-                self.count_packet(flow, index, direction, packet);
+                self.count_packet(flow, index, direction, octets);
                 return Met::Ends(state);
             }
             Outcome::Invalid { shorten } => {
@@ -230,7 +230,7 @@ impl Conntrack {
         if status != before {
             self.set_status(flow, index, before, status);
         }
-        self.count_packet(flow, index, direction, packet);
+        self.count_packet(flow, index, direction, octets);
         Met::Belongs(state)
     }
 
@@ -243,9 +243,9 @@ impl Conntrack {
     }
 
     #[inline]
-    fn count_packet(&self, flow: &Flow, index: u32, direction: Direction, packet: &Packet) {
+    fn count_packet(&self, flow: &Flow, index: u32, direction: Direction, octets: u32) {
         if flow.is_counted() {
-            self.count_octets(index, direction, packet.len);
+            self.count_octets(index, direction, octets);
         }
     }
 
@@ -299,7 +299,7 @@ impl Conntrack {
 
 impl At<'_> {
     #[inline]
-    fn with_checksum(&self) -> bool {
+    pub(crate) fn with_checksum(&self) -> bool {
         self.settings.checksum && !self.own
     }
 }

@@ -14,17 +14,22 @@
 //!   -> fragment -> neighbour -> into the switch
 //! ```
 //!
+//! Packets of established flows that have been here before take a short way instead, which leads to the same
+//! (`routing/established.rs`).
+//!
 //! Frames come here when the copies that switches made of them have been sent, so a packet is edited in place. Each is
 //! forwarded, held for its neighbour, kept for reassembly, given to control, answered, or dropped for one reason, which is
 //! counted at the port of the interface it came to. Counts of that port are those of the switch: `tx` are frames the router
 //! took, `rx` those it sent.
 
 mod answer;
+mod established;
 mod group;
 mod hooks;
 mod link;
 mod memo;
 mod own;
+mod path;
 mod reassemble;
 
 use std::hash::{BuildHasher, RandomState};
@@ -47,11 +52,13 @@ use crate::router::packet::Packet;
 use crate::router::reassembly::Reassembler;
 use crate::router::waiting::Waiting;
 use crate::router::{Address, Family, InterfaceId, InterfaceOf, Router, RpFilter};
-use crate::rules::{Hook, RuleCache, Table};
+use crate::rules::{Hook, RuleCache, Table, Trace};
 use crate::snapshot::{PortId, Snapshot};
+use established::{AtInterface, Short};
 use link::{PuntLimiter, write_ethernet};
 use memo::{RouteKey, RouteMemo};
 use own::{OWN_MAX, OwnPackets};
+use path::Paths;
 
 /// Routers a packet may cross in one go, as it may patch ports.
 const HOPS_MAX: usize = 8;
@@ -84,6 +91,10 @@ pub(super) struct Routing {
     /// Memory for packets that were put together.
     wholes: Vec<Vec<u8>>,
     routes: RouteMemo,
+    /// Packets that went the short way.
+    short: u64,
+    paths_v4: Paths<u64>,
+    paths_v6: Paths<[u64; 4]>,
     limiter: IcmpLimiter,
     cache: RuleCache,
 }
@@ -109,6 +120,9 @@ impl Routing {
             waiting: Waiting::new(),
             wholes: (0..memories).map(|_| Vec::with_capacity(FRAME_MAX)).collect(),
             routes: if memories == 0 { RouteMemo::none() } else { RouteMemo::full() },
+            short: 0,
+            paths_v4: if memories == 0 { Paths::none() } else { Paths::full() },
+            paths_v6: if memories == 0 { Paths::none() } else { Paths::full() },
             limiter: IcmpLimiter::new(),
             cache: RuleCache::new(rule_cache, RandomState::new().hash_one(())),
         }
@@ -135,6 +149,10 @@ struct Passage<'p, 'f, 's> {
     mark: u32,
     template: Template,
     tracking: Tracking,
+    /// Its flow has taken it up before it came here.
+    tracked: bool,
+    /// The rules it met.
+    trace: Trace,
     /// `None` for packets of the router itself.
     in_interface: Option<InterfaceId>,
     out_interface: Option<InterfaceId>,
@@ -197,24 +215,72 @@ impl Pipeline {
         while !self.arrivals.is_empty() {
             let mut arrivals = core::mem::replace(&mut self.arrivals, core::mem::take(&mut self.routing.spare));
             let mut leaving = Leaving::new_const();
-            for arrival in arrivals.drain(..) {
-                let (Some(port), Some(router)) = (cx.snapshot.port(arrival.at), cx.snapshot.router(arrival.interface.router)) else {
-                    continue;
-                };
-                let frame = &mut frames[usize::from(arrival.frame)];
-                frame.set_wire_tags(&[]);
-                let octets = frame.len() as u64;
-                let step = self.arrive(&cx, router, &arrival, frame);
-                if self.settle(&cx, step, arrival.at, arrival.frame, &mut leaving, frames) {
-                    let counters = &port.counters[self.worker];
-                    counters.tx_packets.add(1);
-                    counters.tx_bytes.add(octets);
-                }
+            for arrivals in arrivals.chunk_by(|a, b| a.at == b.at) {
+                self.route_arrivals_at(&cx, arrivals, frames, &mut leaving);
             }
-            self.routing.spare = arrivals;
             self.leave(&cx, &mut leaving, frames);
+            arrivals.clear();
+            self.routing.spare = arrivals;
             cx.hops += 1;
         }
+    }
+
+    /// Packets of established flows that were routed the short way so far (`pipeline/routing/established.rs`).
+    pub fn short(&self) -> u64 {
+        self.routing.short
+    }
+
+    /// Those that came to one interface.
+    fn route_arrivals_at(&mut self, cx: &Cx<'_>, arrivals: &[Arrival], frames: &mut [Frame<'_>], leaving: &mut Leaving) {
+        let Arrival { at, interface, .. } = arrivals[0];
+        let (Some(port), Some(router)) = (cx.snapshot.port(at), cx.snapshot.router(interface.router)) else { return };
+        let here = router.interface(interface.interface).map(|interface| AtInterface::new(self, cx, router, at, interface));
+        let (mut taken, mut taken_octets, mut short) = (0, 0, 0);
+        if arrivals.len() > 1
+            && router.state.connections.is_large()
+            && let Some(here) = &here
+        {
+            self.touch_flows(here, arrivals, frames);
+        }
+        for arrival in arrivals {
+            let frame = &mut frames[usize::from(arrival.frame)];
+            frame.set_wire_tags(&[]);
+            let octets = frame.len() as u64;
+            let tracking = match here.as_ref().map_or(Short::None, |here| self.go_short(here, frame)) {
+                Short::Goes(to) => {
+                    leaving.push((to, arrival.frame));
+                    short += 1;
+                    taken += 1;
+                    taken_octets += octets;
+                    continue;
+                }
+                Short::Long(tracking) => Some(tracking),
+                Short::None => None,
+            };
+            if self.route_slowly(cx, router, arrival, tracking, frames, leaving) {
+                taken += 1;
+                taken_octets += octets;
+            }
+        }
+        let counters = &port.counters[self.worker];
+        counters.tx_packets.add(taken);
+        counters.tx_bytes.add(taken_octets);
+        self.routing.short += short;
+    }
+
+    /// The long way. `tracking` is there if the flow has taken the packet up already.
+    #[inline(never)]
+    fn route_slowly<'s>(
+        &mut self,
+        cx: &Cx<'s>,
+        router: &'s Router,
+        arrival: &Arrival,
+        tracking: Option<Tracking>,
+        frames: &mut [Frame<'_>],
+        leaving: &mut Leaving,
+    ) -> bool {
+        let step = self.arrive(cx, router, arrival, &mut frames[usize::from(arrival.frame)], tracking);
+        self.settle(cx, step, arrival.at, arrival.frame, leaving, frames)
     }
 
     /// Does what is left to do with a packet at port `at`. Whether the router took it.
@@ -241,7 +307,16 @@ impl Pipeline {
     }
 
     /// A frame that a switch delivered to an interface.
-    fn arrive<'s>(&mut self, cx: &Cx<'s>, router: &'s Router, arrival: &Arrival, frame: &mut Frame<'_>) -> Step {
+    /// `tracking` is there if its flow has taken it up already.
+    #[inline(never)]
+    fn arrive<'s>(
+        &mut self,
+        cx: &Cx<'s>,
+        router: &'s Router,
+        arrival: &Arrival,
+        frame: &mut Frame<'_>,
+        tracking: Option<Tracking>,
+    ) -> Step {
         if cx.hops >= HOPS_MAX {
             return Step::Drop(DropReason::RouterHops);
         }
@@ -265,7 +340,11 @@ impl Pipeline {
         if packet.fragment.is_some() {
             return self.reassemble(cx, router, arrival, frame, &packet);
         }
-        self.pass(cx, &mut Passage::new(router, arrival, frame, packet))
+        let mut p = Passage::new(router, arrival, frame, packet);
+        if let Some(tracking) = tracking {
+            (p.tracking, p.tracked) = (tracking, true);
+        }
+        self.pass(cx, &mut p)
     }
 
     /// A whole packet that came to the MAC address of the router.
@@ -294,7 +373,9 @@ impl Pipeline {
         if !p.by_syn_proxy {
             self.ask(cx, p, Table::Raw, Hook::Prerouting)?;
         }
-        self.track(cx, p);
+        if !p.tracked {
+            self.track(cx, p);
+        }
         self.ask(cx, p, Table::Mangle, Hook::Prerouting)?;
         self.translate(cx, p, Manip::Destination, Hook::Prerouting)
     }
@@ -453,7 +534,10 @@ impl Pipeline {
         }
         Ok(match p.cut(interface.mtu) {
             Some(cut) => Step::Cut(interface.port, cut),
-            None => Step::Leave(interface.port),
+            None => {
+                self.make_path(p, to, next_hop);
+                Step::Leave(interface.port)
+            }
         })
     }
 }
@@ -475,6 +559,8 @@ impl<'p, 'f, 's> Passage<'p, 'f, 's> {
             mark: 0,
             template: Template::default(),
             tracking: tracking.unwrap_or(Tracking::none(CtState::Untracked)),
+            tracked: false,
+            trace: Trace::default(),
             in_interface: None,
             out_interface: None,
             fragments: None,

@@ -26,26 +26,25 @@ pub(crate) fn is_right(packet: &Packet, frame: &Frame<'_>, covered: u32) -> bool
     if offload.needs_checksum() || offload.flags & FLAG_DATA_VALID != 0 {
         return true;
     }
-    sum_is_right(packet, frame, covered)
-}
-
-#[inline(never)]
-fn sum_is_right(packet: &Packet, frame: &Frame<'_>, covered: u32) -> bool {
     let pseudo = match (packet.family, packet.protocol) {
         (Family::V4, ip_protocol::ICMP) => Sum::ZERO,
         (family, protocol) => pseudo_header(family, packet.source, packet.destination, protocol, packet.l4_len()),
     };
+    is_right_with(pseudo, packet.l4.into(), frame, covered)
+}
+
+/// As [`is_right`], of an upper layer at the offset `l4`, with its pseudo header.
+#[inline]
+pub(crate) fn is_right_with(pseudo: Sum, l4: usize, frame: &Frame<'_>, covered: u32) -> bool {
     let head = frame.head();
-    let start = usize::from(packet.l4);
-    let end = start + covered as usize;
-    let Some(first) = head.get(start..end.min(head.len())) else { return false };
-    let mut sum = pseudo.add(first);
-    if end > head.len() {
-        let behind = end - head.len();
-        if behind > frame.body().len() {
-            return false;
-        }
-        sum = frame.body().part(0, behind).add_to(sum);
-    }
-    sum.fold() == 0xffff
+    let end = l4 + covered as usize;
+    let Some(first) = head.get(l4..end.min(head.len())) else { return false };
+    let sum = pseudo.add(first);
+    if end <= head.len() { sum.fold() == 0xffff } else { rest_is_right(sum, end - head.len(), frame) }
+}
+
+/// Of an upper layer that has so many octets behind the head.
+#[inline(never)]
+fn rest_is_right(sum: Sum, behind: usize, frame: &Frame<'_>) -> bool {
+    behind <= frame.body().len() && frame.body().part(0, behind).add_to(sum).fold() == 0xffff
 }

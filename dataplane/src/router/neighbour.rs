@@ -4,7 +4,7 @@
 //! worker looks an address up in a [`View`], and marks the entry as used, so that the agent knows which entries to probe.
 //! Frames for a neighbour that is not resolved yet wait in the worker ([`super::waiting`]).
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -54,6 +54,8 @@ pub struct Neighbour {
 #[derive(Debug)]
 pub struct Neighbours {
     table: ArcSwap<Table>,
+    /// Counts the tables there were.
+    version: AtomicU64,
 }
 
 /// The table at one moment; it stays valid while it is held, but a worker takes it anew for each burst.
@@ -114,13 +116,21 @@ impl Table {
 impl Neighbours {
     /// A table without neighbours.
     pub fn new() -> Neighbours {
-        Neighbours { table: ArcSwap::from_pointee(Table::new(&[], 0)) }
+        Neighbours { table: ArcSwap::from_pointee(Table::new(&[], 0)), version: AtomicU64::new(0) }
     }
 
     /// Replaces all entries; `seed` is random. Returns those of the former table that were used since they were published,
     /// with that table, which must be kept until no worker holds it, so that none frees it.
     pub fn publish(&self, entries: &[Neighbour], seed: u64) -> Former {
-        Former(self.table.swap(Arc::new(Table::new(entries, seed))))
+        let former = self.table.swap(Arc::new(Table::new(entries, seed)));
+        self.version.fetch_add(1, Ordering::Release);
+        Former(former)
+    }
+
+    /// A number that is another as soon as an answer may be. Read before the table, so that it is never newer than that.
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// The table now.

@@ -20,6 +20,7 @@ impl RuleSet {
         if let Some((states, state)) = &chain.front
             && ct_state_holds(*states, evaluation)
         {
+            evaluation.trace.rule(chain.first);
             state.count(evaluation.worker, evaluation.packet.len);
             return Verdict::Accept;
         }
@@ -63,6 +64,7 @@ impl RuleSet {
             let rule = &self.rules[step.rule as usize];
             at = step.otherwise;
             if all_hold(&rule.varying, &rule.state, evaluation) {
+                evaluation.trace.rule(step.rule);
                 rule.state.count(evaluation.worker, evaluation.packet.len);
                 at = step.then;
                 if let Next::Done(verdict) = perform(&rule.target, hook, evaluation) {
@@ -81,10 +83,12 @@ impl RuleSet {
         loop {
             let next = match candidates.next(|| key_of(evaluation)) {
                 Some(number) => {
-                    let rule = &self.rules[(self.chains[chain].first + number) as usize];
+                    let in_set = self.chains[chain].first + number;
+                    let rule = &self.rules[in_set as usize];
                     if !fixed_hold(rule, evaluation) || !all_hold(&rule.varying, &rule.state, evaluation) {
                         continue;
                     }
+                    evaluation.trace.rule(in_set);
                     rule.state.count(evaluation.worker, evaluation.packet.len);
                     let next = perform(&rule.target, hook, evaluation);
                     if let Next::Jump(_) = next {
@@ -108,8 +112,9 @@ impl RuleSet {
         }
     }
 
-    fn policy(&self, base: usize, evaluation: &Evaluation<'_, '_>) -> Verdict {
+    fn policy(&self, base: usize, evaluation: &mut Evaluation<'_, '_>) -> Verdict {
         let policy = self.chains[base].policy.as_ref().expect("a base chain has one");
+        evaluation.trace.policy(base);
         policy.state.count(evaluation.worker, evaluation.packet.len);
         if policy.drops { Verdict::Drop } else { Verdict::Accept }
     }

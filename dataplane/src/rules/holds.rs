@@ -6,6 +6,7 @@ use super::Evaluation;
 use super::matches::{CtStates, End, Match, PacketType, PortRange, Ports, Statistic, Test, Ttl};
 use super::state::RuleState;
 use crate::clock::Nanos;
+use crate::conntrack::established::DECISIVE_FLAGS;
 use crate::conntrack::{CtState, FlowRef, Status, Template, Tracking};
 use crate::router::packet::{Packet, Upper};
 
@@ -51,6 +52,23 @@ impl Test {
         }
     }
 
+    /// Whether all whole packets of one direction of a flow get the same answer that come in by the same interface, do not change the
+    /// status of the flow and, if they are of TCP, neither begin nor end anything; until the next configuration.
+    fn is_same_on_path(&self) -> bool {
+        match self {
+            Test::Fragment
+            | Test::CtState(_)
+            | Test::CtStatus(_)
+            | Test::AddressType { .. }
+            | Test::RpFilter { .. }
+            | Test::PacketType(_) => true,
+            Test::TcpFlags { mask, .. } => mask & !DECISIVE_FLAGS == 0,
+            // Packets have no mark but that which rules give them, and those that do have no path.
+            Test::Mark { .. } => true,
+            _ => self.is_fixed(),
+        }
+    }
+
     /// Whether asking changes something: what stands behind it must not be asked before it.
     pub(super) fn is_metered(&self) -> bool {
         matches!(self, Test::Limit { .. } | Test::Statistic(Statistic::Nth { .. }))
@@ -65,7 +83,12 @@ pub(super) fn all_hold(matches: &[Match], state: &RuleState, evaluation: &mut Ev
 
 fn all_answers(matches: &[Match], state: &RuleState, evaluation: &mut Evaluation<'_, '_>) -> bool {
     let mut meter = 0;
-    matches.iter().all(|m| answer(&m.test, state, &mut meter, evaluation).is_some_and(|holds| holds != m.invert))
+    matches.iter().all(|m| {
+        if !m.test.is_same_on_path() {
+            evaluation.trace.differs();
+        }
+        answer(&m.test, state, &mut meter, evaluation).is_some_and(|holds| holds != m.invert)
+    })
 }
 
 /// The state of the flow; before connection tracking what is known of it by then.

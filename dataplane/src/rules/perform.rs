@@ -37,6 +37,7 @@ pub(super) fn perform(target: &Target, hook: Hook, evaluation: &mut Evaluation<'
 }
 
 fn perform_other(target: &Target, hook: Hook, evaluation: &mut Evaluation<'_, '_>) -> Next {
+    evaluation.trace.differs();
     match target {
         // Done by `perform`.
         Target::None | Target::Accept | Target::Drop | Target::Return | Target::Jump(_) | Target::Goto(_) => {}

@@ -60,7 +60,7 @@ impl RouterLab {
             (LAN_MAC, ["192.168.1.254/24", "fd00:1::fe/64", "fe80::1/64"]),
             (WAN_MAC, ["203.0.113.254/24", "fd00:2::fe/64", "fe80::2/64"]),
         ];
-        let connections = Arc::new(Conntrack::new(4096, 1));
+        let connections = Arc::new(Conntrack::new(16_384, 1));
         let mut router = Router::new(RouterId(0), Arc::new(RouterState::new(connections, Arc::new(NatState::new(4096)))));
         for (number, (address, own_addresses)) in (0u8..).zip(interfaces) {
             let (id, switch) = (PortId(4 + u16::from(number)), SwitchId(number.into()));

@@ -60,6 +60,12 @@ impl Sum {
         u16::from_be(fold(self.words))
     }
 
+    /// The sum as one word in memory order.
+    #[inline]
+    pub fn memory(self) -> u16 {
+        fold(self.words)
+    }
+
     /// The checksum: the complement of the sum.
     #[inline]
     pub fn checksum(self) -> u16 {
@@ -82,9 +88,9 @@ impl Sum {
 /// header and what follows it.
 #[inline]
 pub fn pseudo_ipv4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len: u16) -> Sum {
-    let [source, destination] = [source.to_bits(), destination.to_bits()];
-    let words = [(source >> 16) as u16, source as u16, (destination >> 16) as u16, destination as u16, protocol.into(), len];
-    words.into_iter().fold(Sum::ZERO, Sum::add_word)
+    // Words of 32 bits fold to the same as those of 16.
+    let words = [source.to_bits().to_be(), destination.to_bits().to_be(), u16::from(protocol).to_be().into(), len.to_be().into()];
+    Sum { words: words.into_iter().map(u64::from).sum(), odd: false }
 }
 
 /// The pseudo header over IPv6 (RFC 8200 section 8.1). `destination` is the last one where a routing header says so;
@@ -118,6 +124,38 @@ pub fn update_octets(checksum: u16, old: &[u8], new: &[u8]) -> u16 {
 /// The sum of the words of `octets` in memory order, the last padded with zero.
 #[inline]
 fn words(octets: &[u8]) -> u64 {
+    let (mut sum, octets) = if octets.len() < LONG { (0, octets) } else { many_words(octets) };
+    // What follows has few words of 64 bits. A carry out of the top is worth 1 (RFC 1071 section 2 (C)).
+    let mut add = |word: u64| {
+        let carry;
+        (sum, carry) = sum.overflowing_add(word);
+        sum += u64::from(carry);
+    };
+    let (words, rest) = octets.as_chunks::<8>();
+    for word in words {
+        add(u64::from_ne_bytes(*word));
+    }
+    if let Some(quad) = rest.first_chunk::<4>() {
+        add(u32::from_ne_bytes(*quad).into());
+    }
+    let rest = &rest[rest.len() & 4..];
+    if let Some(pair) = rest.first_chunk::<2>() {
+        add(u16::from_ne_bytes(*pair).into());
+    }
+    if let [.., last] = rest
+        && rest.len() % 2 == 1
+    {
+        add(u16::from_ne_bytes([*last, 0]).into());
+    }
+    sum
+}
+
+/// Octets from which on vector code pays.
+const LONG: usize = 128;
+
+/// The sum of most words, and the octets that are left.
+#[inline(never)]
+fn many_words(octets: &[u8]) -> (u64, &[u8]) {
     // Eight lanes of 32-bit words in 64-bit sums: LLVM makes vector code of it, and no lane overflows below 2^32 words.
     let mut lanes = [0u64; 8];
     let (chunks, rest) = octets.as_chunks::<32>();
@@ -127,19 +165,7 @@ fn words(octets: &[u8]) -> u64 {
             *lane += u64::from(u32::from_ne_bytes(*quad));
         }
     }
-    let mut sum: u64 = lanes.iter().sum();
-    let (quads, rest) = rest.as_chunks::<4>();
-    for quad in quads {
-        sum += u64::from(u32::from_ne_bytes(*quad));
-    }
-    let (pairs, rest) = rest.as_chunks::<2>();
-    for pair in pairs {
-        sum += u64::from(u16::from_ne_bytes(*pair));
-    }
-    if let [last] = rest {
-        sum += u64::from(u16::from_ne_bytes([*last, 0]));
-    }
-    sum
+    (lanes.iter().sum(), rest)
 }
 
 /// Adds the carries of a sum back in until one word is left.

@@ -57,6 +57,7 @@ impl Pipeline {
                 worker: self.worker,
                 cache: &mut self.routing.cache,
                 events: &self.events,
+                trace: &mut p.trace,
             },
         )
     }

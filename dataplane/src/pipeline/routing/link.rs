@@ -58,6 +58,8 @@ impl Pipeline {
             self.arrivals.reserve(2 * BURST_MAX);
         }
         self.routing.routes.clear();
+        self.routing.paths_v4.clear();
+        self.routing.paths_v6.clear();
         self.routing.punts.prepare(snapshot.ports.len());
     }
 

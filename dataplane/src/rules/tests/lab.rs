@@ -11,6 +11,7 @@ use crate::device::Wake;
 use crate::events::EventQueue;
 use crate::router::packet::Packet;
 use crate::router::{Address, Family, InterfaceId, RouterId};
+use crate::rules::Trace;
 use crate::rules::{
     AddressTypes, Chain, ChainKind, Evaluation, Hook, Match, Policy, RouterView, Rule, RuleCache, RuleSet, RuleState, Table, Target, Test,
     Verdict,
@@ -214,6 +215,7 @@ impl Lab {
             worker: probe.worker,
             cache: &mut self.cache,
             events: &self.events,
+            trace: &mut Trace::default(),
         });
         assert_eq!(Packet::parse(frame, probe.family), Some(packet), "frame and packet are in step");
         probe.octets = frame.head().to_vec();
