@@ -462,9 +462,9 @@ fn flows_are_listed() {
     let daemon = Daemon::start(ROUTED);
     let mut client = daemon.connect();
     assert_eq!(client.call("ListFlows", json!({})), json!({"flows": [], "count": 0}));
-    daemon.udp(0, 7, 5000, 53);
-    daemon.udp(0, 8, 5001, 54);
-    daemon.udp(9, 7, 5000, 53);
+    daemon.udp((0, 0), 7, 5000, 53);
+    daemon.udp((0, 0), 8, 5001, 54);
+    daemon.udp((9, 9), 7, 5000, 53);
     let reply = client.call("ListFlows", json!({"filter": {"dst": "10.0.7.0/24", "router": "gw"}}));
     let flow = &reply["flows"][0];
     let expected = json!({
@@ -540,7 +540,7 @@ fn flows_are_listed() {
 fn many_flows_come_in_pieces() {
     let daemon = Daemon::start(ROUTED);
     for port in 0..10_001 {
-        daemon.udp(0, 7, 10_000 + port, 53);
+        daemon.udp((0, 0), 7, 10_000 + port, 53);
     }
     let mut client = daemon.connect();
     let (error, message) = client.fails("ListFlows", json!({}));
@@ -560,7 +560,7 @@ fn many_flows_come_in_pieces() {
 #[test]
 fn flows_are_deleted() {
     let daemon = Daemon::start(ROUTED);
-    for (zone, port) in [(0, 1), (0, 2), (0, 3), (9, 1)] {
+    for (zone, port) in [((0, 0), 1), ((0, 0), 2), ((0, 0), 3), ((9, 9), 1)] {
         daemon.udp(zone, 7, port, 53);
     }
     let mut client = daemon.connect();
@@ -578,7 +578,7 @@ fn flows_are_deleted() {
 #[test]
 fn flow_events() {
     let daemon = Daemon::start(ROUTED);
-    daemon.udp(0, 7, 1, 53);
+    daemon.udp((0, 0), 7, 1, 53);
     let mut listener = daemon.connect();
     let (error, _) = listener.fails("MonitorFlows", json!({}));
     assert_eq!(error, "org.varlink.service.ExpectedMore");
@@ -589,8 +589,8 @@ fn flow_events() {
     for _ in 0..2 {
         other.call("GetStatus", json!({}));
     }
-    daemon.udp(0, 7, 2, 54);
-    daemon.udp(0, 7, 3, 53);
+    daemon.udp((0, 0), 7, 2, 54);
+    daemon.udp((0, 0), 7, 3, 53);
     let mut next = || -> Vec<Value> { listener.reply().unwrap()["parameters"]["events"].as_array().unwrap().clone() };
     let events = next();
     assert_eq!(events.len(), 1, "{events:?}");

@@ -116,8 +116,6 @@ impl Interface {
 pub struct Router {
     /// Its number.
     pub id: RouterId,
-    /// Zone of its flows in the table of connections, as [`crate::conntrack::Tuple::zone`].
-    pub zone: u16,
     /// Whether packets pass through it (Linux `ip_forward`).
     pub forwarding: bool,
     /// By [`InterfaceId`]; `None` where the number is free.
@@ -166,7 +164,6 @@ impl Router {
     pub fn new(id: RouterId, state: Arc<RouterState>) -> Router {
         Router {
             id,
-            zone: id.0,
             forwarding: true,
             interfaces: Vec::new(),
             fib: [Family::V4, Family::V6].map(|family| Fib::new(family, Vec::new())),
@@ -251,6 +248,10 @@ impl RouterView for Router {
     fn address_types(&self, family: Family, address: Address, interface: Option<InterfaceId>) -> AddressTypes {
         // IPv6: every unicast address is UNICAST, whoever has it.
         let local = if family == Family::V6 { AddressTypes(AddressTypes::LOCAL.0 | AddressTypes::UNICAST.0) } else { AddressTypes::LOCAL };
+        // Linux has it on `lo`, so on none of the interfaces here.
+        if address.is_loopback(family) && interface.is_none() {
+            return local;
+        }
         match self.fib(family).address_type(address, interface) {
             AddressType::Unspecified => AddressTypes::UNSPEC,
             AddressType::Local => local,

@@ -29,6 +29,8 @@ use crate::snapshot::{PortId, Snapshot, SwitchId};
 
 /// How often a worker that does not sleep looks after packets that wait for neighbours, in nanoseconds.
 const WAITING_INTERVAL: Nanos = 200_000;
+/// How long a worker sleeps at most while packets wait: for a neighbour, whose answer wakes it, or for a time to pass.
+const WAITING_SLEEP: Duration = Duration::from_millis(250);
 
 /// How a worker waits for frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -331,7 +333,7 @@ impl Worker {
             }
             self.shared.stats.awake_nanos.add(now.saturating_sub(woke));
             self.shared.stats.sleeps.add(1);
-            self.look_for_ready(None);
+            self.look_for_ready(self.pipeline.has_waiting().then_some(WAITING_SLEEP));
             woke = self.clock.now();
             last_work = woke;
             self.woke = true;

@@ -106,7 +106,7 @@ fn routers_are_documented_field_by_field() {
     let text = || "x".to_owned();
     let mac = wire::MacAddr([2, 0, 0, 0, 0, 1]);
     let config = RouterConfig::default();
-    let router = RouterInfo { name: text(), zone: 0, forwarding: true, interfaces: vec![], routes: 0, forwards: 0, rules: 0, config };
+    let router = RouterInfo { name: text(), forwarding: true, interfaces: vec![], routes: 0, forwards: 0, rules: 0, config };
     assert_eq!(fields(&router), documented("show routers"));
     let interface = InterfaceInfo {
         router: text(),

@@ -432,6 +432,10 @@ pub struct NatConfig {
     /// How long an idle mapping of an ICMP identifier lives (RFC 5508 REQ-2) [default: 60s].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp_timeout: Option<Span>,
+    /// How long after an unsolicited SYN to an external port its sender is told that it may not send there, unless the host inside
+    /// opens the same connection (RFC 5382 REQ-4); 6s to 60s, or 0s for never [default: 6s].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_incoming_syn_timeout: Option<Span>,
     /// Mappings of the hosts behind one port of a switch at most; 0 for no limit [default: 32256].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mappings_per_port: Option<u32>,
@@ -448,6 +452,7 @@ impl Default for NatConfig {
             udp_timeout: None,
             tcp_transitory_timeout: None,
             icmp_timeout: None,
+            tcp_incoming_syn_timeout: None,
             mappings_per_port: None,
         }
     }

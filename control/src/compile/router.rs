@@ -195,7 +195,6 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
     let default = reassembly::Settings::default();
     Router {
         id: parts.id,
-        zone: parts.id.0,
         forwarding: settings.forwarding,
         interfaces,
         fib,
@@ -294,6 +293,7 @@ fn nat_settings(config: &NatConfig) -> nat::Settings {
         udp_timeout: config.udp_timeout.map_or(default.udp_timeout, nanos),
         tcp_transitory_timeout: config.tcp_transitory_timeout.map_or(default.tcp_transitory_timeout, nanos),
         icmp_timeout: config.icmp_timeout.map_or(default.icmp_timeout, nanos),
+        tcp_incoming_syn_timeout: config.tcp_incoming_syn_timeout.map_or(default.tcp_incoming_syn_timeout, nanos),
         mappings_per_port: config.mappings_per_port.unwrap_or(default.mappings_per_port),
     }
 }

@@ -14,8 +14,8 @@ use control::server::listen::listen;
 use dataplane::BurstMemory;
 use dataplane::clock::Clock;
 use dataplane::conntrack::{At, Conntrack, Settings, Template};
-use dataplane::router::Family;
 use dataplane::router::packet::Packet;
+use dataplane::router::{Family, RouterId};
 use dataplane::snapshot::PortId;
 use serde_json::{Value, json};
 
@@ -65,8 +65,8 @@ impl Daemon {
     }
 
     /// A UDP flow from 10.0.0.1 to 10.0.`host`.2, begun by a packet that arrives at port `a`; each further call is a packet
-    /// of it.
-    pub(crate) fn udp(&self, zone: u16, host: u8, sport: u16, dport: u16) {
+    /// of it. In a router, and a zone of it; 0 for its own.
+    pub(crate) fn udp(&self, (router, zone): (u16, u16), host: u8, sport: u16, dport: u16) {
         let mut octets = Vec::new();
         let ethernet = etherparse::PacketBuilder::ethernet2([2; 6], [2; 6]);
         ethernet.ipv4([10, 0, 0, 1], [10, 0, host, 2], 64).udp(sport, dport).write(&mut octets, b"x").unwrap();
@@ -76,8 +76,9 @@ impl Daemon {
         let frame = &burst.frames()[0];
         let packet = Packet::parse(frame, Family::V4).unwrap();
         let settings = Settings::default();
-        let at = At { settings: &settings, zone, worker: 0, ingress: PortId(0), now: self.clock.now(), own: false };
-        let mut tracking = self.table.track(&at, &Template::default(), &packet, frame);
+        let at = At { settings: &settings, router: RouterId(router), worker: 0, ingress: PortId(0), now: self.clock.now(), own: false };
+        let template = Template { zone: (zone != 0).then_some(zone), ..Template::default() };
+        let mut tracking = self.table.track(&at, &template, &packet, frame);
         self.table.confirm(&at, &mut tracking).unwrap();
     }
 

@@ -31,6 +31,7 @@ mod memo;
 mod own;
 mod path;
 mod reassemble;
+mod unsolicited;
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -42,6 +43,7 @@ use crate::burst::{BURST_MAX, BurstMemory, FRAME_MAX};
 use crate::conntrack::{CtState, FlowRef, Template, Tracking};
 use crate::drop_reason::DropReason;
 use crate::frame::Frame;
+use crate::nat::unsolicited::{HELD_MAX, UnsolicitedSyns};
 use crate::nat::{self, Manip};
 use crate::offload;
 use crate::router::fib::RouteKind;
@@ -88,6 +90,7 @@ pub(super) struct Routing {
     memories: Vec<BurstMemory>,
     reassembler: Reassembler,
     waiting: Waiting,
+    unsolicited: UnsolicitedSyns,
     /// Memory for packets that were put together.
     wholes: Vec<Vec<u8>>,
     routes: RouteMemo,
@@ -118,6 +121,7 @@ impl Routing {
             memories: (0..memories).map(|_| BurstMemory::new()).collect(),
             reassembler: Reassembler::new(),
             waiting: Waiting::new(),
+            unsolicited: UnsolicitedSyns::new(if memories == 0 { 0 } else { HELD_MAX }),
             wholes: (0..memories).map(|_| Vec::with_capacity(FRAME_MAX)).collect(),
             routes: if memories == 0 { RouteMemo::none() } else { RouteMemo::full() },
             on_path: 0,
@@ -485,7 +489,12 @@ impl Pipeline {
 
     /// What the router itself sends, with its route.
     fn originate(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>, at: Option<InterfaceId>) -> Result<Step, Step> {
-        p.out_interface = p.router.route_for_own(p.packet.family, p.packet.destination, at).map(|(interface, _)| interface);
+        let (family, destination) = (p.packet.family, p.packet.destination);
+        p.out_interface = p.router.route_for_own(family, destination, at).map(|(interface, _)| interface);
+        // As in Linux, what leads nowhere is not sent in the first place: no rule, and no flow that it answers, sees it.
+        if p.out_interface.is_none() && !p.router.is_local(family, destination) {
+            return Err(Step::Drop(DropReason::NoRoute));
+        }
         self.ask(cx, p, Table::Raw, Hook::Output)?;
         // What answers a packet belongs to the flow of that packet.
         if p.tracking.flow == FlowRef::None {

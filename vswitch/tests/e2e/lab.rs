@@ -381,7 +381,8 @@ impl Lab {
         }
     }
 
-    fn ctl_command(&self) -> Command {
+    /// `vswitchctl` of the daemon, without arguments yet.
+    pub(crate) fn ctl_command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vswitchctl"));
         command.arg("--socket").arg(self.socket()).stdin(Stdio::null());
         command

@@ -272,7 +272,11 @@ impl System for InProcess {
             if has("ASSURED") {
                 text.push_str(" [ASSURED]");
             }
-            found.push(Connection::parse(&format!("{text} mark={}", flow.mark)));
+            let _ = write!(text, " mark={}", flow.mark);
+            if flow.zone != 0 {
+                let _ = write!(text, " zone={}", flow.zone);
+            }
+            found.push(Connection::parse(&text));
         });
         found
     }
@@ -299,7 +303,7 @@ impl System for InProcess {
 struct Nameless;
 
 impl control::conntrack::Names for Nameless {
-    fn router(&self, _zone: u16) -> Option<String> {
+    fn router(&self, _: RouterId) -> Option<String> {
         None
     }
 

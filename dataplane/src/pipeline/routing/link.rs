@@ -159,17 +159,21 @@ impl Pipeline {
         Step::Taken
     }
 
-    /// Whether packets wait for neighbours, or fragments for others, so that [`Pipeline::send_waiting`] is to be called.
+    /// Whether packets wait for neighbours, fragments for others, or SYNs for their answers, so that [`Pipeline::send_waiting`] is to
+    /// be called.
     #[inline]
     pub fn has_waiting(&self) -> bool {
-        !self.routing.reassembler.is_empty() || !self.routing.waiting.is_empty()
+        !self.routing.reassembler.is_empty() || !self.routing.waiting.is_empty() || !self.routing.unsolicited.is_empty()
     }
 
-    /// Sends packets whose neighbours have become known, drops those whose neighbours do not answer, and gives up fragments
-    /// whose others do not come.
+    /// Sends packets whose neighbours have become known, drops those whose neighbours do not answer, gives up fragments
+    /// whose others do not come, and answers SYNs that nobody asked for.
     #[cold]
     pub fn send_waiting(&mut self, snapshot: &Snapshot, tick: u32) {
         self.give_up_fragments(snapshot, tick);
+        if !self.routing.unsolicited.is_empty() {
+            self.answer_unsolicited(snapshot, tick);
+        }
         if self.routing.waiting.is_empty() {
             return;
         }
