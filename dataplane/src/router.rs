@@ -101,6 +101,8 @@ pub struct Interface {
     pub addresses: Vec<InterfaceAddress>,
     /// Reverse path filter.
     pub rp_filter: RpFilter,
+    /// How packets of IPv4 and IPv6 wait for the MAC addresses of their neighbours.
+    pub waiting: [waiting::Limits; 2],
 }
 
 impl Interface {
@@ -246,6 +248,10 @@ impl RouterView for Router {
     fn address_types(&self, family: Family, address: Address, interface: Option<InterfaceId>) -> AddressTypes {
         // IPv6: every unicast address is UNICAST, whoever has it.
         let local = if family == Family::V6 { AddressTypes(AddressTypes::LOCAL.0 | AddressTypes::UNICAST.0) } else { AddressTypes::LOCAL };
+        // Linux has it on `lo`, so on none of the interfaces here.
+        if address.is_loopback(family) && interface.is_none() {
+            return local;
+        }
         match self.fib(family).address_type(address, interface) {
             AddressType::Unspecified => AddressTypes::UNSPEC,
             AddressType::Local => local,

@@ -4,8 +4,9 @@ mod lab;
 
 use dataplane::router::RpFilter;
 use dataplane::router::fib::RouteKind;
+use dataplane::rules::{Hook, Table, Target};
 use dataplane::{DropReason, frame::HEAD_MAX};
-use lab::router::{LAN, LAN_PORT, RouterLab, WAN, WAN_MAC, WAN_PORT, echo, ethernet, ip, ipv4, ipv6, seal, station, udp};
+use lab::router::{LAN, LAN_PORT, RouterLab, WAN, WAN_MAC, WAN_PORT, base, echo, ethernet, ip, ipv4, ipv6, rule, seal, station, tcp, udp};
 use wire::MacAddr;
 
 fn ttl_less(packet: &[u8]) -> Vec<u8> {
@@ -210,6 +211,21 @@ fn closed_ports_of_the_router_answer_as_a_host_does() {
     let got = lab.got(LAN);
     assert_eq!((got[0][20], got[0][21]), (3, 2), "protocol unreachable");
     assert_eq!(lab.drops(), [(LAN_PORT, "no-listener", 2)]);
+    lab.lab.assert_conserved();
+}
+
+/// As in Linux, where the route is looked up before the packet is made.
+#[test]
+fn what_the_router_would_answer_to_where_no_route_leads_meets_no_rule() {
+    let mut lab = RouterLab::new();
+    lab.add_route("10.1.0.0/16", RouteKind::Blackhole);
+    lab.rules(&[base(Table::Mangle, Hook::Output, vec![rule(vec![], Target::Drop)])]);
+    lab.from_lan(&tcp(("10.1.0.1", 1024), ("192.168.1.254", 80), 2, 1, 0, b""));
+    assert_eq!((lab.got(LAN).len(), lab.got(WAN).len()), (0, 0));
+    assert_eq!(lab.dropped(LAN_PORT, DropReason::NoRoute), 1, "{:?}", lab.drops());
+    lab.from_lan(&tcp(("192.168.1.1", 1024), ("192.168.1.254", 80), 2, 1, 0, b""));
+    assert_eq!(lab.dropped(LAN_PORT, DropReason::NoRoute), 1, "an answer with a route meets the rule: {:?}", lab.drops());
+    assert_eq!(lab.got(LAN).len(), 0);
     lab.lab.assert_conserved();
 }
 

@@ -21,6 +21,7 @@ use wire::{MacAddr, VlanId};
 use super::forward::{self, ForwardStates};
 use super::{Compiled, Context, Numbers, SwitchParts, own_switch, put};
 use crate::config::diff::words;
+use crate::config::neigh;
 use crate::config::router::{interface_towards, rules_of, vlan_of};
 use crate::iptables::compile::{self as rules, RouterRules};
 
@@ -186,6 +187,7 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
                 1 => RpFilter::Strict,
                 _ => RpFilter::Loose,
             },
+            waiting: neigh::waiting(settings, &interface.config),
         };
         put(&mut interfaces, interface.id.index(), compiled);
     }

@@ -13,6 +13,7 @@ use proto::router::{
 };
 use wire::MacAddr;
 
+use super::neigh;
 use super::problem::{Problem, Subject};
 use super::validate::{MTU, NAME_HELP, is_name, no_switch};
 use super::vlan;
@@ -172,6 +173,7 @@ impl<'c> Check<'c, '_> {
             );
         }
         self.timeouts();
+        neigh::check(self.name, router, self.problems);
         let names = router.interface.keys().map(String::as_str);
         let faults = rules::check(&rules_of(router), names);
         self.problems.extend(faults.into_iter().map(|fault| problem_of(self.name, fault)));

@@ -489,9 +489,12 @@ impl Pipeline {
 
     /// What the router itself sends, with its route.
     fn originate(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>, at: Option<InterfaceId>) -> Result<Step, Step> {
-        // What has no way out is made by nobody: connection tracking does not see it.
-        let route = p.router.route_for_own(p.packet.family, p.packet.destination, at);
-        p.out_interface = Some(route.ok_or(Step::Drop(DropReason::NoRoute))?.0);
+        let (family, destination) = (p.packet.family, p.packet.destination);
+        p.out_interface = p.router.route_for_own(family, destination, at).map(|(interface, _)| interface);
+        // As in Linux, what leads nowhere is not sent in the first place: no rule, and no flow that it answers, sees it.
+        if p.out_interface.is_none() && !p.router.is_local(family, destination) {
+            return Err(Step::Drop(DropReason::NoRoute));
+        }
         self.ask(cx, p, Table::Raw, Hook::Output)?;
         // What answers a packet belongs to the flow of that packet.
         if p.tracking.flow == FlowRef::None {

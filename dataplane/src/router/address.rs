@@ -115,6 +115,12 @@ impl Address {
         }
     }
 
+    /// Whether the IPv6 address has a meaning within a link or a site only: fe80::/10 (RFC 4291 section 2.5.6), fec0::/10 (RFC 3879).
+    #[inline]
+    pub const fn is_scoped(self) -> bool {
+        matches!(self.0 >> 118, 0x3fa | 0x3fb)
+    }
+
     /// As it is written down.
     pub fn display(self, family: Family) -> impl fmt::Display {
         self.to_ip(family)

@@ -133,8 +133,9 @@ pub fn may_answer(frame: &Frame<'_>, packet: &Packet, error: IcmpError) -> bool 
         Family::V6 => packet.protocol == ip_protocol::ICMPV6,
     };
     let is_error = match (packet.family, packet.upper) {
-        // Without its type nobody knows; types above 18 are unknown to Linux (`NR_ICMP_TYPES`).
-        (Family::V4, Upper::Icmp { kind, .. }) => packet.is_icmp_error() || kind > 18,
+        // Without its type nobody knows. Of those of ICMP only queries and their answers are no errors to Linux (`icmp_pointers`,
+        // net/ipv4/icmp.c), so neither are router advertisements and types that nobody has assigned.
+        (Family::V4, Upper::Icmp { kind, .. }) => !matches!(kind, 0 | 8 | 13..=18),
         (Family::V6, Upper::Icmp { kind, .. }) => packet.is_icmp_error() || kind == REDIRECT_V6,
         _ => is_icmp,
     };

@@ -7,7 +7,7 @@ use super::matches::{CtStates, End, Match, PacketType, PortRange, Ports, Statist
 use super::state::RuleState;
 use crate::clock::Nanos;
 use crate::conntrack::established::DECISIVE_FLAGS;
-use crate::conntrack::{CtState, FlowRef, Status, Tracking};
+use crate::conntrack::{CtState, FlowRef, Status, Template, Tracking};
 use crate::router::packet::{Packet, Upper};
 
 const NANOS_PER_SECOND: Nanos = 1_000_000_000;
@@ -91,11 +91,23 @@ fn all_answers(matches: &[Match], state: &RuleState, evaluation: &mut Evaluation
     })
 }
 
-/// Before connection tracking a packet has no flow, as one that is invalid (`xt_conntrack.c`).
+/// The state of the flow; before connection tracking what is known of it by then.
 #[inline]
 pub(super) fn ct_state_holds(states: CtStates, evaluation: &Evaluation<'_, '_>) -> bool {
-    let (state, status) = evaluation.tracking.as_ref().map_or((CtState::Invalid, Status(0)), |t| (t.state, t.status));
+    let (state, status) =
+        evaluation.tracking.as_ref().map_or_else(|| (untracked_yet(evaluation.template), Status(0)), |t| (t.state, t.status));
     states.intersects(CtStates::of(state, status))
+}
+
+/// Before connection tracking a packet has no flow, as one that is invalid (`xt_conntrack.c`), unless target `CT` gave it something in
+/// place of one (`xt_CT.c`).
+#[cold]
+fn untracked_yet(template: &Template) -> CtState {
+    match template {
+        Template { notrack: true, .. } => CtState::Untracked,
+        template if *template == Template::default() => CtState::Invalid,
+        _ => CtState::New,
+    }
 }
 
 /// The answer to a question; `None` if it does not apply.

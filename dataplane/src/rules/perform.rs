@@ -119,7 +119,12 @@ fn redirect(ports: Option<(u16, u16)>, random: bool, hook: Hook, evaluation: &Ev
     let address = match (hook, packet.family) {
         (Hook::Output, Family::V4) => Some(Address(0x7f00_0001)),
         (Hook::Output, Family::V6) => Some(Address(1)),
-        _ => evaluation.in_interface.and_then(|id| evaluation.router.source_address(packet.family, id, packet.source)),
+        (_, Family::V4) => evaluation.in_interface.and_then(|id| evaluation.router.source_address(Family::V4, id, packet.source)),
+        // One that can stand for the destination: within a link, or a site, only an address of that scope.
+        (_, Family::V6) => evaluation
+            .in_interface
+            .and_then(|id| evaluation.router.source_address(Family::V6, id, packet.destination))
+            .filter(|address| !packet.destination.is_scoped() || address.0 >> 118 == packet.destination.0 >> 118),
     };
     match address {
         Some(address) => nat(Manip::Destination, to(Some((address, address)), ports, random), false),

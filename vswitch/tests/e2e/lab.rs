@@ -381,7 +381,8 @@ impl Lab {
         }
     }
 
-    fn ctl_command(&self) -> Command {
+    /// `vswitchctl` of the daemon, without arguments yet.
+    pub(crate) fn ctl_command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vswitchctl"));
         command.arg("--socket").arg(self.socket()).stdin(Stdio::null());
         command
@@ -501,7 +502,7 @@ impl Lab {
         netns
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 }

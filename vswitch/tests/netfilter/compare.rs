@@ -17,7 +17,10 @@ const TIMEOUT_TOLERANCE: f64 = 2.0;
 pub(crate) struct Pair<'a> {
     left: &'a mut dyn System,
     right: &'a mut dyn System,
-    next_slot: u16,
+    /// Hosts have a memory of their own in the kernel (`ip_error` in `net/ipv4/route.c` counts for each), so slots go round.
+    last_slot: u16,
+    /// Slots that were used since the rules were loaded.
+    used: u16,
     /// What the rules of both had counted when it was last asked for.
     counted: [Vec<Count>; 2],
     /// Differences that were not there when the sequence was played again, in words.
@@ -32,7 +35,7 @@ struct View {
 
 impl<'a> Pair<'a> {
     pub(crate) fn new(left: &'a mut dyn System, right: &'a mut dyn System) -> Pair<'a> {
-        Pair { left, right, next_slot: 1, counted: Default::default(), unrepeated: Vec::new() }
+        Pair { left, right, last_slot: 0, used: 0, counted: Default::default(), unrepeated: Vec::new() }
     }
 
     /// Plays scripts under a rule set; gives those that the systems disagree about in words, each as short as it gets, `few` at
@@ -76,14 +79,14 @@ impl<'a> Pair<'a> {
     fn load(&mut self, rules: &RuleSet) {
         self.left.load(rules);
         self.right.load(rules);
-        self.next_slot = 1;
+        self.used = 0;
         self.count();
     }
 
     fn slot(&mut self) -> u16 {
-        let slot = self.next_slot;
-        self.next_slot = slot.checked_add(1).expect("fewer sequences a rule set than slots");
-        slot
+        self.used = self.used.checked_add(1).expect("fewer sequences a rule set than slots");
+        self.last_slot = self.last_slot.checked_add(1).unwrap_or(1);
+        self.last_slot
     }
 
     /// What the rules of both counted since this was last called.
@@ -107,7 +110,7 @@ impl<'a> Pair<'a> {
 
     /// One script by itself, with hosts that were not there before.
     fn both(&mut self, rules: &RuleSet, script: &Script) -> ([View; 2], [Vec<Counted>; 2]) {
-        if self.next_slot == u16::MAX {
+        if self.used == u16::MAX {
             self.load(rules);
         }
         let slot = self.slot();

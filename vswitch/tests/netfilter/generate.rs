@@ -4,6 +4,7 @@ use crate::packet::{ACK, Damage, FIN, GRE, Ip, PSH, Piece, RST, SYN, URG, Upper}
 use crate::place::{Family, Host, Side};
 use crate::random::Random;
 use crate::script::{Flow, Quote, Script, Step, Way};
+use crate::tcp_ends::TcpEnds;
 
 /// Steps of a sequence at most.
 const STEPS_MAX: usize = 40;
@@ -27,15 +28,20 @@ pub(crate) fn script(family: Family, seed: u64) -> Script {
 }
 
 /// Leaves out packets beyond the fourth that hosts send to where no route leads: the kernel complains about five in five seconds
-/// (`ip_error` in `net/ipv4/route.c`), whatever `icmp_ratelimit` says.
+/// (`ip_error` in `net/ipv4/route.c`), whatever `icmp_ratelimit` says. Hosts that all sequences share send none.
 fn spare_dead_routes(flows: &[Flow], steps: &mut Vec<Step>) {
     let mut sent = 0;
     steps.retain(|step| {
         let flow = &flows[step.flow()];
         let is_dead = |host| matches!(host, Host::Unreachable | Host::Prohibited | Host::NoRoute | Host::Martian(_));
+        let by_target = match step {
+            Step::Packet { way, .. } => *way == Way::Reply,
+            Step::Error { about, by, .. } => *about == Way::Original && by.is_none(),
+        };
+        let by_shared = by_target && !matches!(flow.to, Host::Lan(_) | Host::Wan(_));
         let leads_nowhere = is_dead(flow.from) || is_dead(flow.to);
         sent += u8::from(leads_nowhere);
-        sent <= 4 || !leads_nowhere
+        !leads_nowhere || sent <= 4 && !(by_shared && is_dead(flow.from))
     });
 }
 
@@ -143,7 +149,7 @@ impl Teller {
     /// A TCP connection: some opening, some data, some end, told by two hosts that know the sequence numbers.
     fn tcp(&mut self) -> Vec<Step> {
         let flow = self.flow(&[22, 80, 80, 80, 443, 443, 8080, 8080, 2222, 8001]);
-        let mut c = Connection::new(self);
+        let mut c = TcpEnds::new(&mut self.random);
         let mut steps = Vec::new();
         let (o, r) = (Way::Original, Way::Reply);
         match self.random.below(16) {
@@ -172,7 +178,7 @@ impl Teller {
             let len = *self.random.pick(&[1, 10, 100, 536, 1000, 1360, 1400]);
             match self.random.below(12) {
                 0 => steps.push(c.keep_alive(way)),
-                1 => steps.push(c.stray(way, self)),
+                1 => steps.push(c.stray(way, &mut self.random)),
                 2 => steps.push(c.with_flags(way, self.random.next() as u8 & 0x3f)),
                 _ => steps.push(c.segment(way, if self.random.one_in(3) { ACK | PSH } else { ACK }, len)),
             }
@@ -390,18 +396,19 @@ impl Teller {
     }
 
     fn damage(&mut self, step: &Step) -> Damage {
+        // The checksum of SCTP is the receiver's here (docs/deviations.md).
+        let is_sctp = matches!(step, Step::Packet { upper: Upper::Sctp { .. }, .. });
         match self.random.below(10) {
             0 => Damage::IpChecksum,
             1 => Damage::Version,
             2 => Damage::HeaderLength,
             3 => Damage::TooLong,
-            4 => Damage::TooShort,
-            5 => Damage::Trailing,
-            // The checksum of SCTP is the receiver's here (docs/deviations.md).
-            6 | 7 if !matches!(step, Step::Packet { upper: Upper::Sctp { .. }, .. }) => Damage::UpperChecksum,
+            4 if !is_sctp || self.family == Family::V4 => Damage::TooShort,
+            6 | 7 if !is_sctp => Damage::UpperChecksum,
             8 => Damage::UpperLength,
             // A header that is cut is no match's in the kernel, which drops the packet there (docs/deviations.md).
-            _ => Damage::Cut((step.header_len() + self.random.below(12) as usize) as u8),
+            9 if !is_sctp => Damage::Cut((step.header_len() + self.random.below(12) as usize) as u8),
+            _ => Damage::Trailing,
         }
     }
 
@@ -411,11 +418,11 @@ impl Teller {
             return;
         }
         let at = 1 + self.random.below(steps.len() as u32) as usize;
-        let (flow, about) = match &steps[at - 1] {
-            Step::Packet { flow, way, .. } => (*flow, *way),
+        let (flow, about, is_query) = match &steps[at - 1] {
+            Step::Packet { flow, way, upper, .. } => (*flow, *way, matches!(upper, Upper::Query { .. })),
             Step::Error { .. } => return,
         };
-        let (kind, code, rest) = match self.family {
+        let (mut kind, mut code, mut rest) = match self.family {
             Family::V4 => *self.random.pick(&[
                 (3, 3, 0),
                 (3, 1, 0),
@@ -436,6 +443,11 @@ impl Teller {
             4 => Quote::OfError,
             _ => Quote::Last,
         };
+        // Where no flow takes it the router itself may be told of the path's MTU, and the kernel then heeds it for what it forwards
+        // (docs/deviations.md), to a host that other sequences use, too.
+        if (self.family, kind) == (Family::V6, 2) && (quote == Quote::OfError || is_query && quote == Quote::UnknownFlow) {
+            (kind, code, rest) = (1, 4, 0);
+        }
         steps.insert(at, Step::Error { flow, about, by, kind, code, rest, quote });
     }
 
@@ -467,104 +479,5 @@ impl Teller {
                 _ => {}
             }
         }
-    }
-}
-
-/// Both ends of a TCP connection, as far as the numbers go.
-struct Connection {
-    /// Next sequence number of each way, and the window and scale each advertises.
-    next: [u32; 2],
-    window: [u16; 2],
-    scale: Option<u8>,
-    options: Vec<u8>,
-}
-
-type Segment = (Way, Upper);
-
-impl Connection {
-    fn new(teller: &mut Teller) -> Connection {
-        let random = &mut teller.random;
-        let isn = |random: &mut Random| *random.pick(&[1_000_000, 0xffff_ff00, 0x7fff_fff0, 77]);
-        let next = [isn(random), isn(random)];
-        let window = [*random.pick(&[64000, 8192, 500, 0]), *random.pick(&[64000, 29200, 2000])];
-        let scale = random.one_in(2).then(|| *random.pick(&[0, 2, 7, 14, 15]));
-        let mut options = Vec::new();
-        if random.one_in(2) {
-            options.extend([2, 4, 5, 0xb4]);
-        }
-        if let Some(scale) = scale {
-            options.extend([1, 3, 3, scale]);
-        }
-        if random.one_in(3) {
-            options.extend([4, 2]);
-        }
-        if random.one_in(4) {
-            options.extend([8, 10, 0, 0, 0, 1, 0, 0, 0, 0]);
-        }
-        Connection { next, window, scale, options }
-    }
-
-    fn skip_opening(&mut self) {
-        self.next = self.next.map(|next| next.wrapping_add(1));
-    }
-
-    fn upper(&self, way: Way, flags: u8, len: u16) -> Upper {
-        let (seq, ack) = (self.next[way as usize], if flags & ACK != 0 { self.next[1 - way as usize] } else { 0 });
-        let options = if flags & SYN != 0 { self.options.clone() } else { Vec::new() };
-        Upper::Tcp { seq, ack, flags, window: self.window[way as usize], options, len }
-    }
-
-    /// The next segment of a way.
-    fn segment(&mut self, way: Way, flags: u8, len: u16) -> Segment {
-        let segment = self.upper(way, flags, len);
-        let next = &mut self.next[way as usize];
-        *next = next.wrapping_add(u32::from(len) + u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0));
-        (way, segment)
-    }
-
-    /// FIN of a host that has not seen the other's.
-    fn unaware(&mut self, way: Way) -> Segment {
-        let (way, mut upper) = self.segment(way, FIN | ACK, 0);
-        if let Upper::Tcp { ack, .. } = &mut upper {
-            *ack = ack.wrapping_sub(1);
-        }
-        (way, upper)
-    }
-
-    /// A probe with the last octet's number.
-    fn keep_alive(&mut self, way: Way) -> Segment {
-        let mut upper = self.upper(way, ACK, 0);
-        if let Upper::Tcp { seq, .. } = &mut upper {
-            *seq = seq.wrapping_sub(1);
-        }
-        (way, upper)
-    }
-
-    /// A segment that nobody waits for: outside the window, acknowledging what was not sent, or a RST somewhere.
-    fn stray(&mut self, way: Way, teller: &mut Teller) -> Segment {
-        let random = &mut teller.random;
-        let flags = *random.pick(&[ACK, ACK, RST, RST, RST | ACK, SYN, SYN | ACK, FIN | ACK]);
-        let mut upper = self.upper(way, flags, *random.pick(&[0, 0, 100]));
-        let far = 1_u32 << (16 + self.scale.unwrap_or(0).min(14));
-        let off =
-            *random.pick(&[1, 100, 0xffff_ff9c, far, far.wrapping_neg(), 0x4000_0000, 0x8000_0000, 70_000, 0u32.wrapping_sub(70_000)]);
-        if let Upper::Tcp { seq, ack, .. } = &mut upper {
-            if random.one_in(3) {
-                *ack = ack.wrapping_add(off);
-            } else {
-                *seq = seq.wrapping_add(off);
-            }
-        }
-        (way, upper)
-    }
-
-    fn with_flags(&mut self, way: Way, flags: u8) -> Segment {
-        (way, self.upper(way, flags, 0))
-    }
-
-    /// The same ends connect again, with numbers that much later.
-    fn again(&mut self, later: u32) -> Vec<Segment> {
-        self.next = self.next.map(|next| next.wrapping_add(later));
-        vec![self.segment(Way::Original, SYN, 0), self.segment(Way::Reply, SYN | ACK, 0), self.segment(Way::Original, ACK, 0)]
     }
 }

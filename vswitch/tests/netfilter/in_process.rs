@@ -111,6 +111,7 @@ impl InProcess {
                 mtu: side.mtu() as u32,
                 addresses: [Family::V4, Family::V6].into_iter().flat_map(own).collect(),
                 rp_filter: RpFilter::Off,
+                waiting: Default::default(),
             }));
             for family in [Family::V4, Family::V6] {
                 let interface = InterfaceId(side as u8);

@@ -49,6 +49,8 @@ impl Kernel {
         for side in Side::BOTH {
             let interface = side.interface();
             for (key, value) in [
+                // What it says of its groups is said, twice, when the first sequence begins.
+                ("ipv6/conf/IF/mldv2_unsolicited_report_interval", "1"),
                 ("ipv6/conf/IF/addr_gen_mode", "1"),
                 ("ipv6/conf/IF/disable_ipv6", "0"),
                 ("ipv6/conf/IF/accept_dad", "0"),

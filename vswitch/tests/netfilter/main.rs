@@ -1,7 +1,8 @@
 //! The kernel beside `vswitchd`: the same rules, the same packets, and every packet has to have the same fate.
 //!
-//! `generate` makes sequences of packets by chance, `rule_sets` has the rules. Both systems are routers between two links whose other
-//! ends the test holds (`wires`). `compare` plays each sequence at both, compares what came out after each packet, the
+//! `generate` makes sequences of packets by chance, `rule_sets` has the rules. All systems are routers between two links whose other
+//! ends the test holds: a network namespace (`kernel`), a running `vswitchd` (`daemon`), both on TAP interfaces (`wires`), and the
+//! data plane by itself (`in_process`). `compare` plays each sequence at both, compares what came out after each packet, the
 //! connections tracked in the end, and what the rules counted; a sequence that differs is shortened and printed.
 //!
 //! `VSWITCH_DIFF_SEED` repeats or varies a run, `VSWITCH_DIFF_COUNT` is the number of sequences, `VSWITCH_DIFF_RULES` a part of the name of the rule sets,
@@ -11,7 +12,9 @@
 
 mod compare;
 mod connections;
+mod daemon;
 mod describe;
+mod explained;
 mod generate;
 mod in_process;
 mod kernel;
@@ -25,10 +28,12 @@ mod random;
 mod rule_sets;
 mod script;
 mod system;
+mod tcp_ends;
 mod wires;
 
 use compare::Pair;
 use connections::Connection;
+use daemon::Daemon;
 use in_process::InProcess;
 use kernel::Kernel;
 use place::{Family, Side};
@@ -97,31 +102,31 @@ fn campaign(left: &mut dyn System, right: &mut dyn System, count: u64) {
     assert!(pair.unrepeated.len() as u64 <= count / 100, "{} differences that come and go", pair.unrepeated.len());
 }
 
-/// The kernel, with a mistake in its rules.
-struct Mistaken {
-    kernel: Kernel,
+/// A system with a mistake in its rules.
+struct Mistaken<S> {
+    system: S,
     mistake: (&'static str, &'static str),
 }
 
-impl System for Mistaken {
+impl<S: System> System for Mistaken<S> {
     fn name(&self) -> &str {
-        self.kernel.name()
+        self.system.name()
     }
 
     fn load(&mut self, rules: &RuleSet) {
-        self.kernel.load(&rules.with(self.mistake.0, self.mistake.1));
+        self.system.load(&rules.with(self.mistake.0, self.mistake.1));
     }
 
     fn exchange(&mut self, side: Side, packet: &[u8]) -> Vec<(Side, Vec<u8>)> {
-        self.kernel.exchange(side, packet)
+        self.system.exchange(side, packet)
     }
 
     fn connections(&self) -> Vec<Connection> {
-        self.kernel.connections()
+        self.system.connections()
     }
 
     fn counters(&self) -> String {
-        self.kernel.counters()
+        self.system.counters()
     }
 }
 
@@ -141,13 +146,21 @@ fn the_data_plane_agrees_with_the_kernel() {
     }
 }
 
+/// So does it through a running daemon: rules by `vswitchctl`, packets through its ports, state as `vswitchctl` shows it.
+#[test]
+fn the_daemon_agrees_with_the_kernel() {
+    if able("the_daemon_agrees_with_the_kernel") {
+        campaign(&mut Kernel::new("kernel"), &mut Daemon::new(), 1000);
+    }
+}
+
 /// A comparison that finds nothing proves nothing, unless it finds what is there.
 #[test]
 fn a_mistake_is_found() {
     if !able("a_mistake_is_found") {
         return;
     }
-    let (mut right, mut left) = (Mistaken { kernel: Kernel::new("mistaken"), mistake: ("", "") }, Kernel::new("kernel"));
+    let (mut left, mut right) = (Kernel::new("kernel"), Mistaken { system: Daemon::new(), mistake: ("", "") });
     for (rules, from, to) in [
         ("stateful firewall", "-i lan -o wan -m conntrack --ctstate NEW", "-i lan -o wan -m conntrack --ctstate ESTABLISHED"),
         ("reject in all ways", "icmp-net-prohibited", "icmp-host-prohibited"),

@@ -260,14 +260,12 @@ pub(crate) fn ip(ends: Ends, protocol: u8, header: &Ip, piece: Option<Piece>, up
     }
 }
 
-/// Damages a packet that [`ip`] made; `upper` is where its upper layer begins.
+/// Damages a packet that [`ip`] made.
 pub(crate) fn damage(octets: &mut Vec<u8>, protocol: u8, damage: Damage) {
     let v4 = octets[0] >> 4 == 4;
-    let upper = if v4 { usize::from(octets[0] & 15) * 4 } else { 40 };
-    let length = if v4 { 2..4 } else { 4..6 };
+    let upper = upper_at(octets);
+    let (length, counted_from) = if v4 { (2..4, 0) } else { (4..6, 40) };
     let said = u16::from_be_bytes(octets[length.clone()].try_into().unwrap());
-    // Behind an IPv6 header that is followed by an extension these would be lengths of nothing we know.
-    let is_plain = v4 || !matches!(octets[6], 0 | 43 | 44 | 60);
     let set_length = |octets: &mut Vec<u8>, new: u16| octets[length].copy_from_slice(&new.to_be_bytes());
     match damage {
         Damage::IpChecksum if v4 => octets[10] ^= 0x55,
@@ -276,8 +274,18 @@ pub(crate) fn damage(octets: &mut Vec<u8>, protocol: u8, damage: Damage) {
         Damage::HeaderLength => set_length(octets, said + 1),
         Damage::TooLong => set_length(octets, said + 100),
         Damage::TooShort if v4 => set_length(octets, 19),
-        Damage::TooShort if is_plain => set_length(octets, 3),
-        Damage::TooShort => {}
+        // Shorter than the header of the upper layer it is no match's in the kernel, which drops the packet there
+        // (docs/deviations.md).
+        Damage::TooShort => {
+            let header = match protocol {
+                TCP => octets.get(upper + 12).map_or(0, |octet| usize::from(octet >> 4) * 4),
+                UDP | ICMPV6 | GRE => 8,
+                SCTP => 12,
+                _ => 0,
+            };
+            let new = (upper - counted_from + header) as u16;
+            set_length(octets, new.min(said));
+        }
         Damage::Trailing => octets.extend([0xee; 9]),
         Damage::UpperChecksum => {
             let at = match protocol {
@@ -298,8 +306,7 @@ pub(crate) fn damage(octets: &mut Vec<u8>, protocol: u8, damage: Damage) {
         Damage::Cut(left) => {
             let left = usize::from(left).min(octets.len() - upper);
             octets.truncate(upper + left);
-            let new = if v4 { upper + left } else { left };
-            set_length(octets, new as u16);
+            set_length(octets, (upper + left - counted_from) as u16);
         }
     }
     if v4 && !matches!(damage, Damage::IpChecksum) {
@@ -308,6 +315,18 @@ pub(crate) fn damage(octets: &mut Vec<u8>, protocol: u8, damage: Damage) {
         let sum = checksum(&[&octets[..header]]);
         octets[10..12].copy_from_slice(&sum.to_be_bytes());
     }
+}
+
+/// Where the upper layer of a packet that [`ip`] made, or that a router passed on, begins.
+pub(crate) fn upper_at(octets: &[u8]) -> usize {
+    if octets[0] >> 4 == 4 {
+        return usize::from(octets[0] & 15) * 4;
+    }
+    let (mut next, mut at) = (octets[6], 40);
+    while let (0 | 43 | 44 | 60, Some(header)) = (next, octets.get(at)) {
+        (next, at) = (*header, at + 8);
+    }
+    at
 }
 
 /// An ICMP or ICMPv6 error that quotes `packet`.

@@ -151,6 +151,9 @@ impl Host {
             (Host::Blackhole, Family::V6) => v6([0x2001, 0xdb8, 0xfffc]),
             (Host::NoRoute, Family::V4) => v4(172, 16),
             (Host::NoRoute, Family::V6) => v6([0x2400, 0, 0]),
+            // Of these there are enough for each sequence to have its own.
+            (Host::Martian(4), Family::V4) => v4(240, 0),
+            (Host::Martian(4), Family::V6) => v6([0xfec0, 0, 0]),
             (Host::Martian(n), _) => address(MARTIANS[usize::from(n) % MARTIANS.len()][usize::from(family == Family::V6)]),
         }
     }
@@ -176,6 +179,7 @@ impl Host {
             Host::Prohibited,
             Host::Blackhole,
             Host::NoRoute,
+            Host::Martian(4),
         ];
         few.chain(others).find(|host| host.address(family, slot) == address).map_or_else(|| address.to_string(), |host| host.to_string())
     }
@@ -185,11 +189,11 @@ impl Host {
         match address {
             IpAddr::V4(v4) => {
                 let [a, b, high, low] = v4.octets();
-                (matches!((a, b), (10, 0..4) | (100, _) | (172, 16))).then(|| u16::from_be_bytes([high, low]))
+                (matches!((a, b), (10, 0..4) | (100, _) | (172, 16) | (240, 0))).then(|| u16::from_be_bytes([high, low]))
             }
             IpAddr::V6(v6) => {
                 let groups = v6.segments();
-                let has = matches!(groups[..3], [0xfd10, 0..4, 0] | [0x2001, 0xdb8, 0..4 | 0xfffc..=0xfffe] | [0x2400, 0, 0]);
+                let has = matches!(groups[..3], [0xfd10, 0..4, 0] | [0x2001, 0xdb8, 0..4 | 0xfffc..=0xfffe] | [0x2400 | 0xfec0, 0, 0]);
                 (has && groups[3..7] == [0; 4]).then_some(groups[7])
             }
         }

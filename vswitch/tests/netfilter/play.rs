@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use crate::describe::{Id, Names, describe, headers, icmp_error};
+use crate::explained::{is_explained, is_spoofed};
 use crate::packet::{self, Ends};
-use crate::place::{Family, Host, Side};
+use crate::place::{Family, Side};
 use crate::rule_sets::RuleSet;
 use crate::script::{Flow, Quote, Script, Step, Way};
 use crate::system::System;
@@ -34,12 +35,16 @@ pub(crate) fn play(system: &mut dyn System, script: &Script, rules: &RuleSet, sl
     let mut fates = Vec::new();
     for step in &script.steps {
         let flow = &script.flows[step.flow()];
-        if is_spoofed(step, flow, &arrived[step.flow()], script.family) {
+        if is_spoofed(step, flow, arrived[step.flow()][Way::Original as usize].is_some(), script.family) {
             fates.push(Vec::new());
             continue;
         }
         let (side, octets, id) = make(step, flow, &arrived[step.flow()], script.family, slot);
         let sent = headers(&octets);
+        if sent.as_ref().is_some_and(|sent| is_explained(step, sent, rules)) {
+            fates.push(Vec::new());
+            continue;
+        }
         let answer = sent.as_ref().map(|sent| (sent.ends.destination, sent.ends.source));
         let out = system.exchange(side, &octets);
         if let (Step::Packet { flow, way, .. }, Some(sent)) = (step, sent) {
@@ -58,7 +63,10 @@ pub(crate) fn play(system: &mut dyn System, script: &Script, rules: &RuleSet, sl
             }
         }
         let describe = |(side, octets): &(Side, Vec<u8>)| {
-            let is_answer = headers(octets).is_some_and(|now| answer == Some((now.ends.source, now.ends.destination)));
+            // An error that the router sends back may have a source that its rules translated to.
+            let is_answer = headers(octets).zip(answer).is_some_and(|(now, (destination, source))| {
+                now.ends.destination == source && (now.ends.source == destination || icmp_error(octets, &now).is_some())
+            });
             let id = if is_answer { Id::Any } else { Id::Of(id) };
             format!("{}: {}", side.interface(), describe(octets, id, &mut names))
         };
@@ -109,16 +117,6 @@ fn fragment_header(octets: &[u8]) -> Option<(usize, u16)> {
     (next == 44 && octets.len() >= at + 8).then(|| (at, u16::from_be_bytes([octets[at + 2], octets[at + 3]])))
 }
 
-/// Whether a step would send a packet with the router's own IPv6 address from elsewhere. The kernel drops the like in IPv4 only, and
-/// else talks to itself about it, on an interface that we do not have.
-fn is_spoofed(step: &Step, flow: &Flow, arrived: &[Option<Arrival>; 2], family: Family) -> bool {
-    let by_target = match step {
-        Step::Packet { way, .. } => *way == Way::Reply,
-        Step::Error { about, by, .. } => *about == Way::Original && by.is_none(),
-    };
-    family == Family::V6 && by_target && matches!(flow.to, Host::Router(_)) && arrived[Way::Original as usize].is_none()
-}
-
 /// The packet of a step, where it comes in, and its IP identification.
 fn make(step: &Step, flow: &Flow, arrived: &[Option<Arrival>; 2], family: Family, slot: u16) -> (Side, Vec<u8>, u16) {
     let original = Ends {
@@ -152,7 +150,7 @@ fn make(step: &Step, flow: &Flow, arrived: &[Option<Arrival>; 2], family: Family
             });
             let mut quotation = arrival.octets;
             quotation.truncate(if family == Family::V4 { 548 } else { 1232 });
-            let upper = if family == Family::V4 { usize::from(quotation[0] & 15) * 4 } else { 40 };
+            let upper = packet::upper_at(&quotation).min(quotation.len());
             let mut damaged_sum = false;
             match quote {
                 Quote::Last => {}

@@ -92,6 +92,31 @@ impl RuleSet {
         &self.sets
     }
 
+    /// Ranges that no rule has are not looked for: any port may lie in them.
+    fn find_ranges(&mut self) {
+        let all = [(20000, 20063), (21000, 21063), (22000, 22063)];
+        self.ranges = all.into_iter().filter(|(first, last)| self.text.contains(&format!("{first}-{last}"))).collect();
+    }
+
+    /// Whether a rule changes the IPv6 header of packets to the router itself.
+    pub(crate) fn change_ipv6_to_router(&self) -> bool {
+        let forwarded_only = |line: &str| ["FORWARD", "OUTPUT", "POSTROUTING"].iter().any(|chain| line.contains(&format!("-A {chain} ")));
+        let lines = self.lines(Family::V6);
+        lines
+            .iter()
+            .any(|line| line.starts_with("mangle -A") && !forwarded_only(line) && (line.contains("-j HL") || line.contains("-j DSCP")))
+    }
+
+    /// Whether a rule redirects to the router itself.
+    pub(crate) fn redirect(&self) -> bool {
+        self.text.contains("-j REDIRECT")
+    }
+
+    /// Whether a rule rejects packets of any protocol.
+    pub(crate) fn reject_any_protocol(&self, family: Family) -> bool {
+        self.lines(family).iter().any(|line| line.contains("-j REJECT") && !line.contains(" -p "))
+    }
+
     fn lines(&self, family: Family) -> Vec<String> {
         self.text.lines().filter_map(|line| for_family(line.trim(), family)).filter(|line| !line.is_empty()).collect()
     }
@@ -363,9 +388,7 @@ pub(crate) fn all() -> Vec<RuleSet> {
         "add services6 fd10:9::80,tcp:80",
     ];
     all.push(sets);
-    for set in &mut all {
-        set.ranges = vec![(20000, 20063), (21000, 21063), (22000, 22063)];
-    }
+    all.iter_mut().for_each(RuleSet::find_ranges);
     all
 }
 
@@ -426,7 +449,7 @@ pub(crate) fn random(seed: u64) -> RuleSet {
         text += &format!("{}{place}{protocol}{matches} -j {target}\n", if only_v4 { "4 " } else { "" });
     }
     let mut set = RuleSet::new(&format!("random {seed:#x}"), &text);
-    set.ranges = vec![(20000, 20063)];
+    set.find_ranges();
     set
 }
 

@@ -63,7 +63,7 @@ impl Step {
         match self {
             Step::Packet { upper: Upper::Tcp { options, .. }, .. } => 20 + options.len().next_multiple_of(4),
             Step::Packet { upper: Upper::Sctp { .. }, .. } => 12,
-            Step::Packet { upper: Upper::Udp { .. } | Upper::Query { .. }, .. } => 8,
+            Step::Packet { upper: Upper::Udp { .. } | Upper::Query { .. } | Upper::Plain { protocol: packet::GRE, .. }, .. } => 8,
             Step::Packet { upper: Upper::Plain { .. }, .. } | Step::Error { .. } => 0,
         }
     }

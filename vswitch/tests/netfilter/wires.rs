@@ -1,7 +1,9 @@
 //! The two links of a router under test: TAP interfaces in its namespace, whose other ends the test holds.
 //!
 //! What a packet led to is complete when the markers sent behind it have come out on both sides: one that is forwarded, and one
-//! that is sent back where it came from. Every queue on the way keeps the order, so nothing has to wait for time to pass.
+//! that is sent back where it came from. Every queue on the way keeps the order, so nothing has to wait for time to pass. A router
+//! that takes packets in bursts, and sends what it makes itself behind what it forwards of a burst, gets the markers in a burst of
+//! their own ([`Wires::in_bursts`]): they are sent when an earlier marker has come out.
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -25,6 +27,7 @@ pub(crate) struct Wires {
     /// The router's addresses.
     macs: [[u8; 6]; 2],
     marker: u32,
+    bursts: bool,
 }
 
 impl Wires {
@@ -40,7 +43,12 @@ impl Wires {
         for (i, tap) in taps.iter().enumerate() {
             poll.registry().register(&mut SourceFd(&tap.as_raw_fd()), Token(i), Interest::READABLE).unwrap();
         }
-        Wires { taps, poll, macs: [[0; 6]; 2], marker: 0 }
+        Wires { taps, poll, macs: [[0; 6]; 2], marker: 0, bursts: false }
+    }
+
+    /// For a router that takes packets in bursts.
+    pub(crate) fn in_bursts(self) -> Wires {
+        Wires { bursts: true, ..self }
     }
 
     /// Says which MAC address the router has on a side.
@@ -81,12 +89,23 @@ impl Wires {
     /// If the markers do not come out within [`DEADLINE`].
     pub(crate) fn exchange(&mut self, side: Side, packet: &[u8]) -> Vec<(Side, Vec<u8>)> {
         self.send(side, packet);
+        let mut out = [Vec::new(), Vec::new()];
+        if self.bursts {
+            self.pass_markers(side, &[side], &mut out);
+        }
+        self.pass_markers(side, &Side::BOTH, &mut out);
+        let [lan, wan] = out;
+        [lan, wan].concat()
+    }
+
+    /// Sends markers from a side to others, and waits for them; adds what comes out meanwhile.
+    fn pass_markers(&mut self, from: Side, to: &[Side], out: &mut [Vec<(Side, Vec<u8>)>; 2]) {
         self.marker += 1;
-        for to in Side::BOTH {
-            self.send(side, &self.marker(side, to));
+        let mut missing = Side::BOTH.map(|side| to.contains(&side));
+        for &to in to {
+            self.send(from, &self.marker(from, to));
         }
         let started = Instant::now();
-        let (mut out, mut missing) = ([Vec::new(), Vec::new()], [true; 2]);
         let mut events = Events::with_capacity(4);
         loop {
             for at in Side::BOTH {
@@ -99,11 +118,10 @@ impl Wires {
                 }
             }
             if missing == [false; 2] {
-                let [lan, wan] = out;
-                return [lan, wan].concat();
+                return;
             }
             let left = DEADLINE.saturating_sub(started.elapsed());
-            assert!(!left.is_zero(), "no marker came out at {missing:?} (lan, wan) for what came in at {side:?}");
+            assert!(!left.is_zero(), "no marker came out at {missing:?} (lan, wan) for what came in at {from:?}");
             match self.poll.poll(&mut events, Some(left.max(Duration::from_millis(1)))) {
                 Err(e) if e.kind() != ErrorKind::Interrupted => panic!("poll: {e}"),
                 _ => {}

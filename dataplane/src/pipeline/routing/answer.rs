@@ -61,8 +61,10 @@ impl Pipeline {
                 p.router.state.connections.set_closing(&p.tracking, &p.router.conntrack, self.time);
                 self.send_reset(p, OwnKind::Answer(answering(&p.tracking)), 0);
             }
-            // What is damaged has no sender to be told (`nf_reject_verify_csum`).
+            // What is damaged has no sender to be told (`nf_reject_verify_csum`), nor has an IPv6 packet of headers alone
+            // (`reject6_csum_ok`).
             RejectWith::Unreachable(_) if !icmp::checksum_ok(p.frame, &p.packet) => {}
+            RejectWith::Unreachable(_) if p.packet.family == Family::V6 && p.packet.l4_len() == 0 => {}
             RejectWith::Unreachable(code) => self.send_error(cx, p, IcmpError::unreachable(p.packet.family, code)),
         }
     }

@@ -15,7 +15,7 @@ use crate::punt::PuntKind;
 use crate::router::icmp::IcmpError;
 use crate::router::neighbour::{NextHop, Resolved};
 use crate::router::packet::Packet;
-use crate::router::waiting::Ready;
+use crate::router::waiting::{Limits, Ready};
 use crate::snapshot::{PortId, Snapshot};
 use crate::worker::WorkerEvent;
 
@@ -144,11 +144,13 @@ impl Pipeline {
     /// Keeps a packet until control knows the MAC address of its next hop.
     #[cold]
     pub(super) fn hold(&mut self, cx: &Cx<'_>, p: &Passage<'_, '_, '_>, hop: NextHop) -> Step {
-        let held = self.routing.waiting.hold(hop, p.in_interface, p.frame, self.time);
+        let interface = p.router.interface(hop.interface);
+        let limits = interface.map_or_else(Limits::default, |interface| interface.waiting[hop.family.index()]);
+        let held = self.routing.waiting.hold(hop, p.in_interface, p.frame, limits, self.time);
         if held.ask {
             self.events.push(WorkerEvent::NeighbourNeeded(hop));
         }
-        let port = p.router.interface(hop.interface).and_then(|interface| cx.snapshot.port(interface.port));
+        let port = interface.and_then(|interface| cx.snapshot.port(interface.port));
         if let Some(port) = port {
             let counters = &port.counters[self.worker];
             counters.copies.add(held.discarded.into());

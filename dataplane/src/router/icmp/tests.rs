@@ -112,6 +112,12 @@ fn what_must_not_be_answered() {
     assert!(ask(&icmp(Icmpv4Type::EchoRequest(IcmpEchoHeader { id: 1, seq: 1 })), error));
     assert!(!ask(&error_frame(&error_about(&udp_v4(20), error)), error), "an error");
     assert!(!ask(&icmp(Icmpv4Type::Unknown { type_u8: 40, code_u8: 0, bytes5to8: [0; 4] }), error), "an unknown type");
+    for (kind, may) in
+        [(0, true), (1, false), (2, false), (6, false), (9, false), (10, false), (13, true), (17, true), (18, true), (19, false)]
+    {
+        let message = Icmpv4Type::Unknown { type_u8: kind, code_u8: 0, bytes5to8: [0; 4] };
+        assert_eq!(ask(&icmp(message), error), may, "type {kind}");
+    }
 
     let mut group = udp_v6(20);
     group[0..2].copy_from_slice(&[0x33, 0x33]);

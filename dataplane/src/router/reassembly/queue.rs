@@ -56,14 +56,17 @@ impl Queue {
     }
 
     /// Whether `start..end` may be entered. The rules are those of `ip_frag_queue` and `inet_frag_queue_insert`: what lies within
-    /// one run is a duplicate, what overlaps otherwise damns the packet.
-    pub(super) fn check(&self, start: u16, end: u16, more: bool) -> Result<(), ReassemblyError> {
+    /// one run is a duplicate, what overlaps otherwise damns the packet. A duplicate still says where the packet ends.
+    pub(super) fn check(&mut self, start: u16, end: u16, more: bool) -> Result<(), ReassemblyError> {
         let contradicts = if more { self.last_in && end > self.end } else { end < self.end || (self.last_in && end != self.end) };
         if contradicts {
             return Err(ReassemblyError::Overlap);
         }
         match self.runs.iter().find(|(from, to)| start < *to && *from < end) {
-            Some((from, to)) if *from <= start && end <= *to => Err(ReassemblyError::Duplicate),
+            Some((from, to)) if *from <= start && end <= *to => {
+                self.last_in |= !more;
+                Err(ReassemblyError::Duplicate)
+            }
             Some(_) => Err(ReassemblyError::Overlap),
             None => Ok(()),
         }

@@ -214,6 +214,13 @@ fn duplicates_are_dropped_and_overlaps_end_the_packet() {
     assert_eq!(octets[34..], [[1; 64].as_slice(), &[2; 64], &[3; 5]].concat(), "the first to come counts");
     assert!(is_empty(&table));
 
+    // One that only says where the end is.
+    assert_eq!(push(&mut table, &fragment(64, true, &[2; 64])), Pushed::Held);
+    assert_eq!(push(&mut table, &fragment(120, false, &[9; 8])), Pushed::Dropped(ReassemblyError::Duplicate, 0));
+    let Pushed::Whole { octets, .. } = push(&mut table, &fragment(0, true, &[1; 64])) else { panic!() };
+    assert_eq!(octets[34..], [[1; 64], [2; 64]].concat());
+    assert!(is_empty(&table));
+
     for (name, first, second) in [
         ("teardrop: ends inside", fragment(0, true, &[1; 40]), fragment(24, false, &[2; 20])),
         ("begins inside", fragment(64, true, &[1; 64]), fragment(32, true, &[2; 64])),

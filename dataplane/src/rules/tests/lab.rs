@@ -25,7 +25,7 @@ impl Wake for NoWake {
     fn wake(&self) {}
 }
 
-/// A router with 10.0.0.1/24 on interface 1 and 192.0.2.1/24 on interface 2, which has the default route.
+/// A router with 10.0.0.1/24, 2001:db8::1 and fe80::1 on interface 1 and 192.0.2.1/24 on interface 2, which has the default route.
 pub(super) struct TwoLegs;
 
 impl RouterView for TwoLegs {
@@ -48,8 +48,10 @@ impl RouterView for TwoLegs {
         }
     }
 
-    fn source_address(&self, _family: Family, interface: InterfaceId, _destination: Address) -> Option<Address> {
+    fn source_address(&self, family: Family, interface: InterfaceId, destination: Address) -> Option<Address> {
         match interface.0 {
+            1 if family == Family::V6 && destination.is_link_local(family) => Some(Address(0xfe80 << 112 | 1)),
+            1 if family == Family::V6 => Some(Address(0x2001_0db8 << 96 | 1)),
             1 => Some(Address(0x0a00_0001)),
             2 => Some(Address(0xc000_0201)),
             _ => None,

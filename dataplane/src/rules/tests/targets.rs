@@ -7,8 +7,8 @@ use crate::conntrack::{CtState, Direction, HelperKind, Template};
 use crate::nat::{Manip, NatRange};
 use crate::router::{Address, Family, InterfaceId, RouterId};
 use crate::rules::{
-    BuildError, ChainId, ConnMark, Hook, HookSet, Log, Match, Policy, RejectWith, RuleSet, SynProxy, Table, Target, TcpMss, Test, TtlEdit,
-    Verdict, check,
+    BuildError, ChainId, ConnMark, CtStates, Hook, HookSet, Log, Match, Policy, RejectWith, RuleSet, SynProxy, Table, Target, TcpMss, Test,
+    TtlEdit, Verdict, check,
 };
 
 /// What a packet meets where one rule has this target; the packet keeps the edits.
@@ -134,6 +134,24 @@ fn the_first_template_counts() {
     assert!(template(udp(1, 2, 3, 4)).notrack);
 }
 
+/// `CT` gives a packet something in place of a flow, so its state is known before connection tracking.
+#[test]
+fn the_state_before_tracking() {
+    let marks = [(CtStates::NEW, 1), (CtStates::UNTRACKED, 2), (CtStates::INVALID, 4)];
+    let mut rules = vec![
+        rule(vec![is(Test::Protocol(6))], Target::Ct(Template { helper: Some(HelperKind::Ftp), ..Template::default() })),
+        rule(vec![is(Test::Protocol(17))], Target::Ct(Template { notrack: true, ..Template::default() })),
+    ];
+    let marked = |(states, mark)| rule(vec![is(Test::CtState(states))], Target::Mark { value: mark, mask: mark });
+    rules.extend(marks.map(marked));
+    let set = RuleSet::build(Family::V4, &[base(Table::Raw, Hook::Prerouting, Policy::Accept, rules)]).unwrap();
+    let mark = |mut probe: Probe| {
+        Lab::new().ask(&set, Table::Raw, Hook::Prerouting, &mut probe);
+        probe.mark
+    };
+    assert_eq!([mark(tcp_syn()), mark(udp(1, 2, 3, 4)), mark(ipv4(47, 1, 2, &[0; 8]))], [1, 2, 4]);
+}
+
 #[test]
 fn translations() {
     let range = NatRange { addresses: one(9), ports: Some((1, 2)), ..ANY };
@@ -153,6 +171,28 @@ fn translations() {
     let mapped = NatRange { addresses: Some((Address(0x0a01_0000), Address(0x0a01_ffff))), netmap: Some(16), ..ANY };
     assert_eq!(at(Hook::Prerouting, netmap()), nat(Manip::Destination, mapped, false));
     assert_eq!(at(Hook::Postrouting, netmap()), nat(Manip::Source, mapped, false));
+}
+
+#[test]
+fn redirect_within_a_link_needs_an_address_of_the_link() {
+    let redirected_to = |destination: u128, interface| {
+        let mut probe = ipv6(17, &[0; 8]);
+        probe.octets[38..54].copy_from_slice(&destination.to_be_bytes());
+        probe.in_interface = Some(InterfaceId(interface));
+        match meet(Table::Nat, Hook::Prerouting, vec![], Target::Redirect { ports: None, random: false }, &mut probe) {
+            Verdict::Nat { range, .. } => range.addresses.map(|(first, _)| first.0),
+            verdict => {
+                assert_eq!(verdict, Verdict::Drop);
+                None
+            }
+        }
+    };
+    let (global, link) = (0x2001_0db8 << 96 | 1, 0xfe80 << 112 | 1);
+    assert_eq!(redirected_to(0x2001_0db8 << 96 | 9, 1), Some(global));
+    assert_eq!(redirected_to(0xfe80 << 112 | 9, 1), Some(link));
+    // Interface 2 has an address of another scope only.
+    assert_eq!(redirected_to(0xfe80 << 112 | 9, 2), None);
+    assert_eq!(redirected_to(0xfec0 << 112 | 9, 1), None, "site-local");
 }
 
 #[test]
