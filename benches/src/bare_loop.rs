@@ -1,7 +1,7 @@
 //! The bare loop: frames from one port to another and back, nothing between. The limit of what a switch can reach over TAP
 //! with one `read` and one `write` a frame, and over AF_PACKET with a receive ring and `sendmmsg`.
 //!
-//! One thread, level-triggered epoll. Between TAPs the virtio_net_hdr in front of each frame is passed on unseen, which
+//! One thread, level-triggered epoll, asked without waiting for a while after each frame where that is wanted. Between TAPs the virtio_net_hdr in front of each frame is passed on unseen, which
 //! is right between two with the same offloads. It runs as a process of its own (`vswitch-bench bare-loop`), as the
 //! switches it is compared with do; a process with one thread also has the cheapest system calls.
 //!
@@ -16,7 +16,7 @@ use anyhow::{Context as _, anyhow, bail};
 use dataplane::{BURST_MAX, BurstMemory, PortCounters, RxError, TxReport};
 use netdev::{Netns, Opened, PacketOptions, TapOptions};
 use rustix::buffer::spare_capacity;
-use rustix::event::epoll;
+use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
 /// Frames taken from one TAP before the other is looked at.
@@ -83,26 +83,27 @@ pub struct Fault {
     pub drop_every: u64,
 }
 
-/// Opens the ports, says `ready` on standard output, and forwards until the process is ended.
+/// Opens the ports, says `ready` on standard output, and forwards until the process is ended. It does not sleep before `spin` has
+/// passed since the last frame.
 ///
 /// # Errors
 ///
 /// When the ports are not of the same kind or cannot be opened, or a system call fails that should not.
-pub fn run(a: &PortAt, b: &PortAt, fault: Fault) -> anyhow::Result<Infallible> {
+pub fn run(a: &PortAt, b: &PortAt, spin: Duration, fault: Fault) -> anyhow::Result<Infallible> {
     let is_tap = |port: &PortAt| matches!(port, PortAt::Tap { .. });
     if is_tap(a) != is_tap(b) {
         bail!("the bare loop joins two TAPs or two interfaces, not one of each");
     }
     let ports = [a.open()?, b.open()?];
-    if is_tap(a) { taps(&ports, Fated::new(fault)) } else { packets(ports, Fated::new(fault)) }
+    if is_tap(a) { taps(&ports, spin, Fated::new(fault)) } else { packets(ports, spin, Fated::new(fault)) }
 }
 
 /// One `read` and one `write` a frame, through one flat buffer.
-fn taps(taps: &[Opened; 2], mut fated: Fated) -> anyhow::Result<Infallible> {
+fn taps(taps: &[Opened; 2], spin: Duration, mut fated: Fated) -> anyhow::Result<Infallible> {
     let fd = |tap: usize| taps[tap].rx[0].fd().ok_or_else(|| anyhow!("a TAP queue has a descriptor"));
     let fds = [fd(0)?, fd(1)?];
     let mut buffer = vec![0; BUFFER];
-    serve(fds, |from| {
+    serve(fds, spin, |from| {
         for _ in 0..BURST {
             let len = match rustix::io::read(fds[from], &mut buffer[..]) {
                 Ok(len) => len,
@@ -119,7 +120,7 @@ fn taps(taps: &[Opened; 2], mut fated: Fated) -> anyhow::Result<Infallible> {
 }
 
 /// A burst from the receive ring of one to `sendmmsg` of the other, through the same queues as the switch has.
-fn packets(ports: [Opened; 2], mut fated: Fated) -> anyhow::Result<Infallible> {
+fn packets(ports: [Opened; 2], spin: Duration, mut fated: Fated) -> anyhow::Result<Infallible> {
     let [a, b] = ports;
     let (mut rx, mut tx): (Vec<_>, Vec<_>) = ([a.rx, b.rx].into_iter().flatten().collect(), [a.tx, b.tx].into_iter().flatten().collect());
     let mut fds = Vec::new();
@@ -131,7 +132,7 @@ fn packets(ports: [Opened; 2], mut fated: Fated) -> anyhow::Result<Infallible> {
     // Frames that the other does not take are lost; that shows in the figures.
     let counters = PortCounters::default();
     let mut picks = Vec::with_capacity(BURST_MAX);
-    serve(fds, |from| {
+    serve(fds, spin, |from| {
         let mut burst = memory.burst();
         let received = rx[from].receive(&mut burst);
         picks.clear();
@@ -147,17 +148,23 @@ fn packets(ports: [Opened; 2], mut fated: Fated) -> anyhow::Result<Infallible> {
 }
 
 /// Calls `burst` with the number of each port that has something, for ever.
-fn serve(fds: [BorrowedFd<'_>; 2], mut burst: impl FnMut(usize) -> anyhow::Result<()>) -> anyhow::Result<Infallible> {
+fn serve(fds: [BorrowedFd<'_>; 2], spin: Duration, mut burst: impl FnMut(usize) -> anyhow::Result<()>) -> anyhow::Result<Infallible> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll_create")?;
     for (i, fd) in fds.iter().enumerate() {
         epoll::add(&epoll, fd, epoll::EventData::new_u64(i as u64), epoll::EventFlags::IN).context("epoll_ctl")?;
     }
     announce()?;
     let mut events = Vec::with_capacity(2);
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut last = Instant::now();
     loop {
-        match epoll::wait(&epoll, spare_capacity(&mut events), None) {
+        let spins = !spin.is_zero() && last.elapsed() < spin;
+        match epoll::wait(&epoll, spare_capacity(&mut events), spins.then_some(&now)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).context("epoll_wait"),
+        }
+        if !spin.is_zero() && !events.is_empty() {
+            last = Instant::now();
         }
         for event in events.drain(..) {
             burst(event.data.u64() as usize & 1)?;

@@ -7,6 +7,7 @@
 pub mod bond;
 pub mod diff;
 pub mod edit;
+pub mod neigh;
 pub mod patch_graph;
 pub mod problem;
 pub mod read;

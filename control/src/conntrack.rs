@@ -3,7 +3,7 @@
 //! Pure functions between the table's types and those of the interface. `crate::controller::flows` walks the table.
 
 use dataplane::conntrack::{ConnId, Counts, Direction, Event, EventKind, ExpectationInfo, FlowInfo, Stats, Status, Tuple};
-use dataplane::router::Family;
+use dataplane::router::{Family, RouterId};
 use proto::conntrack as api;
 use wire::ip_protocol;
 
@@ -74,8 +74,8 @@ fn tuple(tuple: &Tuple, counts: Option<Counts>) -> api::FlowTuple {
     let is_icmp = matches!(tuple.protocol, ip_protocol::ICMP | ip_protocol::ICMPV6);
     let [icmp_type, icmp_code] = tuple.destination_port.to_be_bytes();
     api::FlowTuple {
-        src: tuple.source.to_ip(tuple.family),
-        dst: tuple.destination.to_ip(tuple.family),
+        src: tuple.source.to_ip(tuple.family()),
+        dst: tuple.destination.to_ip(tuple.family()),
         sport: has_ports.then_some(tuple.source_port),
         dport: has_ports.then_some(tuple.destination_port),
         icmp_type: is_icmp.then_some(icmp_type),
@@ -88,8 +88,8 @@ fn tuple(tuple: &Tuple, counts: Option<Counts>) -> api::FlowTuple {
 
 /// Who has the numbers in flows.
 pub trait Names {
-    /// The router of a zone.
-    fn router(&self, zone: u16) -> Option<String>;
+    /// A router.
+    fn router(&self, id: RouterId) -> Option<String>;
     /// A port.
     fn port(&self, port: dataplane::PortId) -> Option<String>;
 }
@@ -99,9 +99,9 @@ pub fn flow(info: &FlowInfo, names: &impl Names) -> api::FlowInfo {
     let counts = |direction: Direction| info.counts.map(|counts| counts[direction.index()]);
     api::FlowInfo {
         id: number(info.id),
-        router: names.router(info.original.zone),
+        router: names.router(info.original.router()),
         zone: info.original.zone,
-        family: family(info.original.family),
+        family: family(info.original.family()),
         protocol: info.original.protocol,
         protocol_name: protocol_name(info.original.protocol).to_owned(),
         timeout: info.timeout.into(),
@@ -129,7 +129,7 @@ pub fn event(event: &Event, names: &impl Names) -> api::FlowEvent {
 pub fn expectation(info: &ExpectationInfo, names: &impl Names) -> api::ExpectationInfo {
     let expected = &info.expectation;
     api::ExpectationInfo {
-        router: names.router(expected.tuple.zone),
+        router: names.router(expected.tuple.router()),
         zone: expected.tuple.zone,
         protocol: expected.tuple.protocol,
         timeout: info.timeout / 1_000_000_000,

@@ -3,12 +3,13 @@
 //! [`Controller`] lives on the control thread and is driven by [`crate::server`]: requests, events of devices and workers,
 //! and time, which is always an argument. It owns the configuration, the compiled switch and the state of each link.
 //! [`Controller::transact`] (in [`transaction`]) is the only way the configuration changes. [`links`] follows devices that
-//! come and go, `bonds` runs bonds, `routers` ends flows whose router or address is gone, [`flows`] looks at the others, [`report`], [`bond_report`] and [`router_report`] answer
+//! come and go, `bonds` runs bonds, `descriptors` counts those of the process, `routers` ends flows whose router or address is gone, [`flows`] looks at the others, [`report`], [`bond_report`] and [`router_report`] answer
 //! questions, [`upkeep`] is what happens with time.
 
 pub mod addresses;
 pub mod bond_report;
 mod bonds;
+mod descriptors;
 pub mod flows;
 pub mod iptables;
 pub mod links;
@@ -66,6 +67,7 @@ pub struct Controller {
     sweep: upkeep::Sweep,
     walk: flows::Walk,
     next_second: Nanos,
+    next_descriptors: Nanos,
     /// Counts of worker events lost that were reported already.
     worker_events_lost: u64,
 }
@@ -147,6 +149,7 @@ impl Controller {
             sweep: upkeep::Sweep::default(),
             walk: flows::Walk::default(),
             next_second: now,
+            next_descriptors: now,
             worker_events_lost: 0,
         };
         controller.transact(config, transaction::Strictness::Tolerant, now)?;

@@ -18,4 +18,4 @@ mod tests;
 
 pub use agent::{Action, Event, Key, NeighbourAgent, NeighbourStatus, Routes};
 pub use entry::Nud;
-pub use settings::{InterfaceSettings, NeighbourSettings};
+pub use settings::{InterfaceSettings, NeighbourSettings, RouterSettings, TableSettings};

@@ -21,14 +21,14 @@ use dataplane::clock::{Clock, Nanos};
 use dataplane::device::Wake;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use proto::api::{INTERFACE, error};
+use proto::api::{INTERFACE, REQUEST_MAX, error};
 use rustix::io::Errno;
 use serde_json::json;
 use varlink::Reply;
 
 use crate::controller::Controller;
 use crate::group;
-use client::{Client, Peer, Served};
+use client::{Client, Peer, Served, Share};
 
 /// Connections at most.
 pub const CLIENTS_MAX: usize = 64;
@@ -36,6 +36,10 @@ pub const CLIENTS_MAX: usize = 64;
 pub const CLIENTS_READING_MAX: usize = 48;
 /// Of these, connections of one user.
 pub const CLIENTS_OF_USER_MAX: usize = 16;
+/// Octets of long requests that clients send at a time, together.
+pub const LONG_REQUESTS_MAX: usize = 2 * REQUEST_MAX;
+/// Unread answers to clients without write access, in octets, above which these get no further ones.
+pub const READERS_OUTPUT_MAX: usize = 64 << 20;
 /// Connections accepted in one turn.
 const ACCEPTS_AT_ONCE: usize = 64;
 /// Time in one turn for clients without write access.
@@ -246,6 +250,9 @@ impl Server {
         let readers = || self.clients.iter().filter(|(_, client)| !client.privileged).map(|(token, _)| *token);
         let (after, before): (Vec<usize>, Vec<usize>) = readers().partition(|token| *token > self.last_reader);
         let first_reader = writers.len();
+        let mut long: usize = self.clients.values().map(Client::long).sum();
+        let unread = |client: &Client| if client.privileged { 0 } else { client.pending() };
+        let mut output: usize = self.clients.values().map(unread).sum();
         for (n, token) in writers.into_iter().chain(after).chain(before).enumerate() {
             let now = clock.now();
             if n > first_reader && now.saturating_sub(start) > READERS_BUDGET {
@@ -256,7 +263,14 @@ impl Server {
             }
             let Some(client) = self.clients.get_mut(&token) else { continue };
             let (peer, own_uid) = (client.peer, self.own_uid);
-            match client.serve(controller, |controller| may_write(controller, peer, own_uid), now) {
+            long -= client.long();
+            output -= unread(client);
+            let answer = client.privileged || output < READERS_OUTPUT_MAX;
+            let share = Share { long: LONG_REQUESTS_MAX.saturating_sub(long), answer };
+            let served = client.serve(controller, |controller| may_write(controller, peer, own_uid), share, now);
+            long += client.long();
+            output += unread(client);
+            match served {
                 Served::More => busy = true,
                 Served::Waiting => {}
                 Served::Over => drop(self.clients.remove(&token)),

@@ -14,10 +14,15 @@ use control::server::{Server, listen::listen};
 use dataplane::clock::Clock;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{FakeDevices, FakeStore, Nobody, TestClock, workers};
+use support::{FakeDevices, FakeStore, Nobody, TestClock, eventually, workers};
 
 fn status(stream: &mut UnixStream) -> String {
-    stream.write_all(b"{\"method\":\"io.vswitch.GetStatus\"}\0").unwrap();
+    call(stream, b"{\"method\":\"io.vswitch.GetStatus\"}")
+}
+
+fn call(stream: &mut UnixStream, request: &[u8]) -> String {
+    stream.write_all(request).unwrap();
+    stream.write_all(&[0]).unwrap();
     let mut reply = Vec::new();
     while reply.last() != Some(&0) {
         let mut part = [0; 4096];
@@ -36,8 +41,10 @@ fn without_descriptors_clients_are_turned_away_and_the_rest_goes_on() {
     let mut server = Server::new(listener).unwrap();
     let (stop, read) = UnixStream::pair().unwrap();
     server.stop_on(read.into()).unwrap();
+    let (clock, wake) = (TestClock::default(), server.wake());
+    let own = clock.clone();
     let thread = std::thread::spawn(move || {
-        let clock = TestClock::default();
+        let clock = own;
         let set = workers(1, &clock, Arc::new(Nobody));
         let config = config::load("", "").unwrap();
         let (devices, store) = (Box::new(FakeDevices::default()), Box::new(FakeStore::default()));
@@ -63,9 +70,26 @@ fn without_descriptors_clients_are_turned_away_and_the_rest_goes_on() {
     assert_eq!(late.read(&mut [0]).unwrap(), 0, "it is told at once, not left waiting");
     assert!(status(&mut old).contains("a client was turned away"), "the cause is reported");
 
+    // Nobody waits for that to be seen: it is looked at now and then.
+    let mut count = |text: &str| status(&mut old).matches(text).count();
+    let pass = || {
+        clock.advance(Duration::from_secs(11));
+        wake.wake();
+    };
+    pass();
+    eventually("a warning", || (count("64 of 64 descriptors are in use; new ports will be refused") == 1).then_some(()));
+    // A port that would take the last ones is refused, with its reason.
+    let mut filled = filled;
+    filled.truncate(filled.len() - 4);
+    let add = br#"{"method":"io.vswitch.Apply","parameters":{"text":"[switch.s]\n[port.a]\nswitch = \"s\""}}"#;
+    let refused = call(&mut connect(), add);
+    assert!(refused.contains("io.vswitch.Refused") && refused.contains("raise LimitNOFILE"), "{refused}");
     drop(filled);
     setrlimit(Resource::Nofile, limit).unwrap();
-    assert!(status(&mut connect()).contains("\"problems\":[]"), "the problem is over");
+    let mut new = connect();
+    pass();
+    eventually("no problem", || status(&mut new).contains("\"problems\":[]").then_some(()));
+    assert!(call(&mut new, add).contains("add port"));
     drop(stop);
     thread.join().unwrap().unwrap();
 }

@@ -78,6 +78,10 @@ fn flushing_and_not() {
     assert!(restored(&tables, "--test", raw).unwrap().tables.is_none());
     let only = restored(&Tables::default(), "-T filter", docker).unwrap().tables.unwrap();
     assert!(only.nat.is_empty() && only.filter == tables.filter);
+    // A file for both programs: each leaves out the rules of the other.
+    let both = "*filter\n-A INPUT -4 -s 10.0.0.1 -j DROP\n-A INPUT -6 -s fd00::1 -j DROP\n-6 -A INPUT -p icmpv6 -j ACCEPT\nCOMMIT\n";
+    let both = restored(&Tables::default(), "", both).unwrap().tables.unwrap();
+    assert_eq!(both.filter["INPUT"].rules, ["-s 10.0.0.1/32 -j DROP"]);
 }
 
 /// Errors say the line, also those that are found only when the tables are looked at as a whole.

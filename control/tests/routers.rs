@@ -184,6 +184,28 @@ fn verbs_edit_and_name_what_stands_in_the_way() {
     assert!(set(&config, json!({"conntrack": {"zzz": null}})).is_err() && set(&config, json!({"forwardin": true})).is_err());
 
     let move_to = json!({"switch": "br0"});
+    // Tables below are changed key by key, at the router and at an interface.
+    let slow = set(&config, json!({"ipv4_neigh": {"gc_thresh3": 4096, "retrans_time": "2s"}})).unwrap();
+    let slow = set(&slow, json!({"ipv4_neigh": {"retrans_time": null, "ucast_solicit": 5}})).unwrap();
+    let neigh = &slow.router["gw"].ipv4_neigh;
+    assert_eq!((neigh.gc_thresh3, neigh.retrans_time, neigh.ucast_solicit), (Some(4096), None, Some(5)));
+    let at_interface = |config: &Config, value: Value| edit::set_interface(config, "gw", "wan", value.as_object().unwrap());
+    let fast = at_interface(&slow, json!({"ipv6_neigh": {"retrans_time": "100ms"}, "proxy_arp": true})).unwrap();
+    let fast = at_interface(&fast, json!({"ipv6_neigh": {"mcast_solicit": 1}})).unwrap();
+    let (neigh, span) = (&fast.router["gw"].interface["wan"].ipv6_neigh, "100ms".parse().unwrap());
+    assert_eq!((neigh.retrans_time, neigh.mcast_solicit), (Some(span), Some(1)));
+    let none = at_interface(&fast, json!({"ipv6_neigh": null})).unwrap();
+    assert_eq!(none.router["gw"].interface["wan"].ipv6_neigh, Default::default());
+    for (value, says) in [
+        (json!({"ipv4_neigh": {"gc_thresh1": 1}}), "the table is the router's"),
+        (json!({"ipv4_neigh": {"app_solicit": 1}}), "probes itself"),
+        (json!({"ipv4_neigh": {"unknown": null}}), "unknown key `unknown`"),
+        (json!({"ipv4_neigh": {"ucast_solicit": "x"}}), "`ucast_solicit`"),
+        (json!({"ipv4_neigh": 5}), "expected a table"),
+    ] {
+        let refusal = at_interface(&config, value.clone()).unwrap_err();
+        assert!(refusal.contains(says), "{value}: {refusal}");
+    }
     let moved = edit::set_interface(&config, "gw", "wan", move_to.as_object().unwrap()).unwrap();
     assert!(moved.port.is_empty(), "a port that is left by its last interface goes with it");
     let del = DelInterface { router: "gw".into(), name: "wan".into(), if_exists: false };

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::Arc;
 
 use crate::clock::Nanos;
+use crate::router::RouterId;
 use crate::router::address::Address;
 use crate::snapshot::PortId;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
@@ -46,7 +47,7 @@ pub use settings::{Settings, Timeout, Timeouts};
 pub use stats::Stats;
 pub(crate) use tcp::Segment;
 pub use tcp::TcpState;
-pub use tuple::{Direction, Tuple};
+pub use tuple::{Direction, Domain, Tuple, Zone};
 
 /// Deadlines in the table count in 2^20 ns, about a millisecond.
 const TICK_SHIFT: u32 = 20;
@@ -236,8 +237,8 @@ impl Tracking {
 pub struct At<'a> {
     /// Settings of the router.
     pub settings: &'a Settings,
-    /// Number of the router: flows of different zones have nothing to do with each other.
-    pub zone: u16,
+    /// The router: flows of different routers have nothing to do with each other.
+    pub router: RouterId,
     /// Number of the worker, which owns one set of counters.
     pub worker: usize,
     /// The port where the packet came in: it answers for the flow.
@@ -253,7 +254,7 @@ pub struct At<'a> {
 pub struct Template {
     /// Do not track it.
     pub notrack: bool,
-    /// Zone in place of the router's.
+    /// Zone in place of 0.
     pub zone: Option<u16>,
     /// Helper of the flow it begins.
     pub helper: Option<HelperKind>,

@@ -8,6 +8,7 @@
 //! | `mapping.rs` | endpoints inside and what they are outside, which is what RFC 4787 asks for beyond that |
 //! | `translate.rs` | [`translate`]: edits the packets of flows that are decided, and the ICMP errors about them |
 //! | `rewrite.rs` | single edits of headers with their checksums |
+//! | `unsolicited.rs` | SYNs from outside that are answered later, if at all |
 //! | `crc32c.rs` | the checksum of SCTP |
 //!
 //! Only the first packet of a flow takes the lock of [`NatState`]; [`translate`] works on what connection tracking copied out.
@@ -28,6 +29,7 @@ pub mod rewrite;
 mod tests;
 mod translate;
 mod unique;
+pub mod unsolicited;
 
 pub use bind::{Inbound, NatState};
 pub use mapping::MappingInfo;
@@ -124,6 +126,9 @@ pub struct Settings {
     pub tcp_transitory_timeout: Nanos,
     /// How long a mapping of an ICMP identifier lives after its last packet, in nanoseconds (RFC 5508 REQ-2).
     pub icmp_timeout: Nanos,
+    /// How long after a SYN from outside to a mapping, whose sender may not send to it, an ICMP error says so, in nanoseconds, unless
+    /// the host inside began the same connection; 0 for never. RFC 5382 REQ-4 asks for 6 s at least, RFC 6146 gives the name.
+    pub tcp_incoming_syn_timeout: Nanos,
     /// Mappings that hosts behind one port of the switch have at most; 0 for no limit.
     pub mappings_per_port: u32,
 }
@@ -156,6 +161,7 @@ impl Default for Settings {
             udp_timeout: 300 * SECOND,
             tcp_transitory_timeout: 240 * SECOND,
             icmp_timeout: 60 * SECOND,
+            tcp_incoming_syn_timeout: 6 * SECOND,
             mappings_per_port: Settings::MAPPINGS_PER_PORT,
         }
     }

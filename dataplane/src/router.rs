@@ -101,6 +101,8 @@ pub struct Interface {
     pub addresses: Vec<InterfaceAddress>,
     /// Reverse path filter.
     pub rp_filter: RpFilter,
+    /// How packets of IPv4 and IPv6 wait for the MAC addresses of their neighbours.
+    pub waiting: [waiting::Limits; 2],
 }
 
 impl Interface {
@@ -114,8 +116,6 @@ impl Interface {
 pub struct Router {
     /// Its number.
     pub id: RouterId,
-    /// Zone of its flows in the table of connections, as [`crate::conntrack::Tuple::zone`].
-    pub zone: u16,
     /// Whether packets pass through it (Linux `ip_forward`).
     pub forwarding: bool,
     /// By [`InterfaceId`]; `None` where the number is free.
@@ -164,7 +164,6 @@ impl Router {
     pub fn new(id: RouterId, state: Arc<RouterState>) -> Router {
         Router {
             id,
-            zone: id.0,
             forwarding: true,
             interfaces: Vec::new(),
             fib: [Family::V4, Family::V6].map(|family| Fib::new(family, Vec::new())),

@@ -29,6 +29,8 @@ use crate::snapshot::{PortId, Snapshot, SwitchId};
 
 /// How often a worker that does not sleep looks after packets that wait for neighbours, in nanoseconds.
 const WAITING_INTERVAL: Nanos = 200_000;
+/// How long a worker sleeps at most while packets wait: for a neighbour, whose answer wakes it, or for a time to pass.
+const WAITING_SLEEP: Duration = Duration::from_millis(250);
 
 /// How a worker waits for frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +108,8 @@ pub struct WorkerStats {
     pub bursts: Counter,
     /// Frames in them.
     pub frames: Counter,
+    /// Packets that followed the path of an established flow through a router.
+    pub on_path: Counter,
     /// Times it slept.
     pub sleeps: Counter,
     /// Nanoseconds it did not sleep, in whole waking periods.
@@ -329,7 +333,7 @@ impl Worker {
             }
             self.shared.stats.awake_nanos.add(now.saturating_sub(woke));
             self.shared.stats.sleeps.add(1);
-            self.look_for_ready(None);
+            self.look_for_ready(self.pipeline.has_waiting().then_some(WAITING_SLEEP));
             woke = self.clock.now();
             last_work = woke;
             self.woke = true;
@@ -353,7 +357,9 @@ impl Worker {
             if received > 0 || !burst.losses().is_empty() {
                 let now = self.clock.now();
                 self.pipeline.set_time(now);
+                let on_path = self.pipeline.on_path();
                 self.pipeline.run(&self.snapshot, entry.port, &mut burst, tick(now));
+                self.shared.stats.on_path.add(self.pipeline.on_path() - on_path);
                 self.shared.stats.bursts.add(1);
                 self.shared.stats.frames.add(received as u64);
                 frames += received;

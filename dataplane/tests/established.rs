@@ -451,9 +451,9 @@ fn short_and_long(set: u8, ops: &[Op]) -> Result<u64, TestCaseError> {
         long.play(*op);
         prop_assert_eq!(short.seen(), long.seen(), "after {} {:?}", i, op);
     }
-    prop_assert_eq!(long.lab.lab.pipeline.short(), 0, "who forgets goes the long way");
+    prop_assert_eq!(long.lab.lab.pipeline.on_path(), 0, "who forgets goes the long way");
     short.lab.lab.assert_conserved();
-    Ok(short.lab.lab.pipeline.short())
+    Ok(short.lab.lab.pipeline.on_path())
 }
 
 proptest! {
@@ -491,11 +491,11 @@ fn a_path_ends_with_its_flow() {
     for reply in [false, true, false, true, false, true] {
         packet(&mut world, reply);
     }
-    let short = world.lab.lab.pipeline.short();
+    let short = world.lab.lab.pipeline.on_path();
     assert!(short >= 2, "{short}");
     world.play(Op::Flush);
     packet(&mut world, false);
-    assert_eq!(world.lab.lab.pipeline.short(), short);
+    assert_eq!(world.lab.lab.pipeline.on_path(), short);
     let flows = world.flows();
     assert_eq!((flows.len(), flows[0].is_unreplied()), (1, true), "a new flow");
     assert_eq!(flows[0].counts.unwrap()[Direction::Original.index()].packets, 1);

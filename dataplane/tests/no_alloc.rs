@@ -11,7 +11,7 @@ use dataplane::frame::Frame;
 use dataplane::router::neighbour::{NextHop, Resolved};
 use dataplane::router::packet::Packet;
 use dataplane::router::reassembly::{Outcome, Reassembler, Settings};
-use dataplane::router::waiting::Waiting;
+use dataplane::router::waiting::{Limits, Waiting};
 use dataplane::router::{Address, Family, InterfaceId, RouterId};
 use dataplane::snapshot::PortId;
 use lab::{Lab, access, frame, mac, tagged, trunk};
@@ -116,7 +116,7 @@ fn what_waits_costs_no_allocation() {
         octets.iter().for_each(|octets| burst.push_borrowed(octets, Offload::NONE, None));
         for (i, frame) in burst.frames().iter().enumerate() {
             let mut packet = Packet::parse(frame, Family::V4).unwrap();
-            waiting.hold(hop(u128::from(now) * 8 + i as u128), None, frame, now);
+            waiting.hold(hop(u128::from(now) * 8 + i as u128), None, frame, Limits::default(), now);
             packet.fragment.as_mut().unwrap().identification = now as u32;
             let outcome = reassembler.push(&Settings::default(), RouterId(0), PortId(i as u16), frame, &packet, now, |_| {});
             kept += u32::from(matches!(outcome, Outcome::Held));

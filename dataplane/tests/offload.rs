@@ -28,10 +28,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// Zero to two tags, IPv4 with options or IPv6 with extension headers, TCP with options or UDP, and a partial checksum.
-    fn gso_frame()(
+    /// Tags, IPv4 with options or IPv6 with extension headers, TCP with options or UDP, and a partial checksum.
+    fn gso_frame(tags: core::ops::RangeInclusive<usize>)(
         (is_ipv6, is_tcp, ip_len_open) in any::<(bool, bool, bool)>(),
-        tags in 0usize..=2,
+        tags in tags,
         ip_option_words in prop_oneof![Just(0usize), 0usize..=10],
         ext_headers in ext_headers(),
         tcp_option_words in 0usize..=10,
@@ -177,7 +177,7 @@ proptest! {
 
     /// Segments are good frames, carry the payload in order, and differ from the source where they must and only there.
     #[test]
-    fn segments_carry_the_source(gso in gso_frame()) {
+    fn segments_carry_the_source(gso in gso_frame(0..=2)) {
         let mut memory = BurstMemory::new();
         let mut burst = memory.burst();
         burst.push_borrowed(&gso.octets, gso.offload, None);
@@ -225,7 +225,7 @@ proptest! {
 
     /// The MTU that GSO frames are judged by is exactly what their largest segment needs.
     #[test]
-    fn mtu_agrees_with_the_segments(gso in gso_frame()) {
+    fn mtu_agrees_with_the_segments(gso in gso_frame(0..=2)) {
         let mut memory = BurstMemory::new();
         let mut burst = memory.burst();
         burst.push_borrowed(&gso.octets, gso.offload, None);
@@ -240,7 +240,7 @@ proptest! {
 
     /// A frame that is not to be cut has its checksum finished wherever its octets lie.
     #[test]
-    fn checksums_are_finished(mut gso in gso_frame()) {
+    fn checksums_are_finished(mut gso in gso_frame(0..=2)) {
         // Lengths and the header checksum are the sender's work here.
         let ip_len = gso.octets.len() - gso.network;
         if gso.is_ipv6 {
@@ -262,13 +262,13 @@ proptest! {
 
     /// Popping the outer tag first gives the same segments without that tag.
     #[test]
-    fn a_popped_tag_changes_nothing_else(gso in gso_frame()) {
+    fn a_popped_tag_changes_nothing_else(gso in gso_frame(1..=2)) {
         let (mut memory, mut other_memory) = (BurstMemory::new(), BurstMemory::new());
         let (mut burst, mut other) = (memory.burst(), other_memory.burst());
         burst.push_borrowed(&gso.octets, gso.offload, None);
         other.push_borrowed(&gso.octets, gso.offload, None);
         let popped = &mut burst.frames_mut()[0];
-        prop_assume!(popped.pop_tag() == Ok(true));
+        prop_assert_eq!(popped.pop_tag(), Ok(true));
         prop_assert_eq!(check(popped), Ok(false));
         let tags = *popped.tags();
         popped.set_wire_tags(&tags);
@@ -306,7 +306,7 @@ proptest! {
 
     /// Frames that end anywhere in their headers or shortly behind, with the virtio_net_hdr of the whole.
     #[test]
-    fn no_cut_panics(gso in gso_frame()) {
+    fn no_cut_panics(gso in gso_frame(0..=2)) {
         for len in 0..gso.octets.len().min(gso.payload + 40) {
             survive(&gso.octets[..len], gso.offload, len % 2 == 0, 40);
         }
@@ -317,7 +317,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn no_octet_panics(mut gso in gso_frame(), edits in prop::collection::vec((any::<Index>(), any::<u8>()), 1..4), pop: bool, mtu in 0u32..9000) {
+    fn no_octet_panics(mut gso in gso_frame(0..=2), edits in prop::collection::vec((any::<Index>(), any::<u8>()), 1..4), pop: bool, mtu in 0u32..9000) {
         let headers = gso.payload;
         for (at, value) in edits {
             gso.octets[at.index(headers)] = value;
@@ -326,7 +326,7 @@ proptest! {
     }
 
     #[test]
-    fn no_offload_panics(gso in gso_frame(), header: [u8; Offload::LEN], edited in 0usize..Offload::LEN, pop: bool) {
+    fn no_offload_panics(gso in gso_frame(0..=2), header: [u8; Offload::LEN], edited in 0usize..Offload::LEN, pop: bool) {
         survive(&gso.octets, Offload::from_bytes(&header), pop, 1500);
         let mut octets = [0; Offload::LEN];
         octets.copy_from_slice(&gso.offload.to_bytes()[..Offload::LEN]);

@@ -599,7 +599,7 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__add__subcmd__interface)
-            opts="-h -V --switch --nic --tap --sim --port --netns --may-exist --vlan --address --mtu --mac --enabled --rp-filter --proxy-arp --proxy-arp-pvlan --proxy-ndp --socket --help --version"
+            opts="-h -V --switch --nic --tap --bond --vhost-user --sim --port --netns --client --member --may-exist --vlan --address --mtu --mac --enabled --rp-filter --proxy-arp --proxy-arp-pvlan --proxy-ndp --ipv4-neigh --ipv6-neigh --mode --miimon --updelay --downdelay --use-carrier --arp-interval --arp-ip-target --ns-ip6-target --arp-source --arp-validate --arp-all-targets --missed-max --primary --primary-reselect --fail-over-mac --num-grat-arp --num-unsol-na --peer-notif-delay --resend-igmp --all-slaves-active --min-links --lp-interval --packets-per-slave --tlb-dynamic-lb --xmit-hash-policy --tx-balancing-interval --lacp-rate --lacp-active --ad-select --ad-actor-sys-prio --ad-actor-system --ad-user-port-key --lacp-fallback --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -620,6 +620,25 @@ _vswitchctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --bond)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --vhost-user)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 --sim)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -629,6 +648,10 @@ _vswitchctl() {
                     return 0
                     ;;
                 --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --member)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -665,6 +688,146 @@ _vswitchctl() {
                     return 0
                     ;;
                 --proxy-ndp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv4-neigh)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv6-neigh)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mode)
+                    COMPREPLY=($(compgen -W "balance-rr active-backup balance-xor broadcast 802.3ad balance-tlb balance-alb random" -- "${cur}"))
+                    return 0
+                    ;;
+                --miimon)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --updelay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --downdelay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --use-carrier)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-ip-target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ns-ip6-target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arp-validate)
+                    COMPREPLY=($(compgen -W "none active backup all filter filter_active filter_backup" -- "${cur}"))
+                    return 0
+                    ;;
+                --arp-all-targets)
+                    COMPREPLY=($(compgen -W "any all" -- "${cur}"))
+                    return 0
+                    ;;
+                --missed-max)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --primary)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --primary-reselect)
+                    COMPREPLY=($(compgen -W "always better failure" -- "${cur}"))
+                    return 0
+                    ;;
+                --fail-over-mac)
+                    COMPREPLY=($(compgen -W "none active follow" -- "${cur}"))
+                    return 0
+                    ;;
+                --num-grat-arp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --num-unsol-na)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --peer-notif-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --resend-igmp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --all-slaves-active)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-links)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lp-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --packets-per-slave)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tlb-dynamic-lb)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --xmit-hash-policy)
+                    COMPREPLY=($(compgen -W "layer2 layer2+3 layer3+4 encap2+3 encap3+4 vlan+srcmac" -- "${cur}"))
+                    return 0
+                    ;;
+                --tx-balancing-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lacp-rate)
+                    COMPREPLY=($(compgen -W "slow fast" -- "${cur}"))
+                    return 0
+                    ;;
+                --lacp-active)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ad-select)
+                    COMPREPLY=($(compgen -W "stable bandwidth count" -- "${cur}"))
+                    return 0
+                    ;;
+                --ad-actor-sys-prio)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ad-actor-system)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ad-user-port-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lacp-fallback)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1008,7 +1171,7 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__add__subcmd__router)
-            opts="-h -V --may-exist --forwarding --rp-filter --ip-default-ttl --icmp-ratelimit --icmp-ratemask --icmp-msgs-per-sec --icmp-msgs-burst --icmp-echo-ignore-all --ipfrag-time --conntrack --nat --set --socket --help --version"
+            opts="-h -V --may-exist --forwarding --rp-filter --ip-default-ttl --icmp-ratelimit --icmp-ratemask --icmp-msgs-per-sec --icmp-msgs-burst --icmp-echo-ignore-all --ipfrag-time --conntrack --nat --ipv4-neigh --ipv6-neigh --set --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1055,6 +1218,14 @@ _vswitchctl() {
                     return 0
                     ;;
                 --nat)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv4-neigh)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv6-neigh)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2260,14 +2431,14 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__set__subcmd__interface)
-            opts="-h -V --default --switch --port --vlan --address --mtu --mac --enabled --rp-filter --proxy-arp --proxy-arp-pvlan --proxy-ndp --socket --help --version"
+            opts="-h -V --default --switch --port --vlan --address --mtu --mac --enabled --rp-filter --proxy-arp --proxy-arp-pvlan --proxy-ndp --ipv4-neigh --ipv6-neigh --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --default)
-                    COMPREPLY=($(compgen -W "vlan address mtu mac enabled rp_filter proxy_arp proxy_arp_pvlan proxy_ndp" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --switch)
@@ -2311,6 +2482,14 @@ _vswitchctl() {
                     return 0
                     ;;
                 --proxy-ndp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv4-neigh)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv6-neigh)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2501,7 +2680,7 @@ _vswitchctl() {
             return 0
             ;;
         vswitchctl__subcmd__set__subcmd__router)
-            opts="-h -V --default --forwarding --rp-filter --ip-default-ttl --icmp-ratelimit --icmp-ratemask --icmp-msgs-per-sec --icmp-msgs-burst --icmp-echo-ignore-all --ipfrag-time --conntrack --nat --set --socket --help --version"
+            opts="-h -V --default --forwarding --rp-filter --ip-default-ttl --icmp-ratelimit --icmp-ratemask --icmp-msgs-per-sec --icmp-msgs-burst --icmp-echo-ignore-all --ipfrag-time --conntrack --nat --ipv4-neigh --ipv6-neigh --set --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2552,6 +2731,14 @@ _vswitchctl() {
                     return 0
                     ;;
                 --nat)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv4-neigh)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ipv6-neigh)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

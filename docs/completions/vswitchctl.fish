@@ -446,6 +446,8 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l icm
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l ipfrag-time -d 'How long fragments of IPv4 wait for the others of their packet [default: 30s]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l conntrack -d 'A setting of connection tracking: a sysctl without net.netfilter.nf_conntrack_, such as udp_timeout=60s; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l nat -d 'A setting of address translation, such as filtering=endpoint-independent; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l ipv4-neigh -d 'A timer or limit of neighbors by ARP: a sysctl without net.ipv4.neigh.default., such as gc_thresh3=4096; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l ipv6-neigh -d 'The same for IPv6, by neighbor discovery; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l set -d 'A setting by its name; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-router" -l may-exist -d 'Do nothing when the router exists'
@@ -463,6 +465,8 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l icm
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l ipfrag-time -d 'How long fragments of IPv4 wait for the others of their packet [default: 30s]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l conntrack -d 'A setting of connection tracking: a sysctl without net.netfilter.nf_conntrack_, such as udp_timeout=60s; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l nat -d 'A setting of address translation, such as filtering=endpoint-independent; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l ipv4-neigh -d 'A timer or limit of neighbors by ARP: a sysctl without net.ipv4.neigh.default., such as gc_thresh3=4096; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l ipv6-neigh -d 'The same for IPv6, by neighbor discovery; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l set -d 'A setting by its name; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-router" -s h -l help -d 'Print help'
@@ -474,9 +478,12 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand del-router" -s V -
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l switch -d 'On this switch' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l nic -d 'On an existing Ethernet interface, which becomes a port for the router alone' -r -f
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l tap -d 'On a TAP interface that the daemon makes, a port for the router alone' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l bond -d 'On a new bond of this name, a port for the router alone; see --member' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l vhost-user -d 'On the rings of a virtual machine, a port for the router alone that is named like the interface; PATH is the socket' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l sim -d 'On a new port in memory (see sim)' -r
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l port -d 'On this port, which belongs to no switch' -r
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l netns -d 'Network namespace of the Ethernet interface of --nic or --tap' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l port -d 'On this port, which an interface of the router is on already' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l netns -d 'Network namespace of the Ethernet interfaces of --nic, --tap or --member' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l member -d 'A member of --bond: an existing interface, or tap:NAME or sim:NAME; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l vlan -d 'Its VLAN [default: frames without one]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l address -d 'An address with the length of its network\'s prefix; may be repeated. With set-interface, all addresses from now on' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l mtu -d 'Octets of an IP packet that leaves here at most [default: 1500]' -r
@@ -486,19 +493,73 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l 
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l proxy-arp -d 'Answer ARP requests for hosts behind other interfaces [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l proxy-arp-pvlan -d 'Answer ARP requests for hosts behind this interface too [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l proxy-ndp -d 'An IPv6 address for which neighbor solicitations are answered; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l ipv4-neigh -d 'A timer or limit of neighbors by ARP that differs from the router\'s, such as base_reachable_time=60s; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l ipv6-neigh -d 'The same for IPv6, by neighbor discovery; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l mode -d 'How members are used [default: balance-rr]' -r -f -a "balance-rr\t''
+active-backup\t''
+balance-xor\t''
+broadcast\t''
+802.3ad\t''
+balance-tlb\t''
+balance-alb\t''
+random\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l miimon -d 'Grain of updelay, downdelay and peer_notif_delay; 0 turns monitoring by carrier off [default: 100, or 0 with arp_interval]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l updelay -d 'How long a carrier must be back before the member is used again [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l downdelay -d 'How long a carrier must be gone before the member is given up [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l use-carrier -d 'Only 1' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l arp-interval -d 'How often targets are asked; 0 turns monitoring by ARP off [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l arp-ip-target -d 'IPv4 addresses that are asked, separated by commas' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l ns-ip6-target -d 'IPv6 addresses that are asked, separated by commas' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l arp-source -d 'Source address of ARP probes [default: the host port\'s, or 0.0.0.0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l arp-validate -d 'Which frames prove that a member is alive [default: none]' -r -f -a "none\t''
+active\t''
+backup\t''
+all\t''
+filter\t''
+filter_active\t''
+filter_backup\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l arp-all-targets -d 'Whether any or all targets must answer [default: any]' -r -f -a "any\t''
+all\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l missed-max -d 'Intervals without answer after which a member is down [default: 2]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l primary -d 'The member that is preferred' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l primary-reselect -d 'When the preferred member takes over again [default: always]' -r -f -a "always\t''
+better\t''
+failure\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l fail-over-mac -d 'What becomes of MAC addresses at a failover [default: none]' -r -f -a "none\t''
+active\t''
+follow\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l num-grat-arp -d 'How often neighbours are told after a failover [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l num-unsol-na -d 'The same option as num-grat-arp' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l peer-notif-delay -d 'Time between two such notifications; 0 is miimon [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l resend-igmp -d 'How often IGMP reports are sent again after a failover [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l all-slaves-active -d 'Accept every frame at members that are not in use [default: off]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l min-links -d 'Members that must be usable for the bond to have a carrier [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l lp-interval -d 'Seconds between learning frames of balance-tlb and balance-alb [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l packets-per-slave -d 'balance-rr: frames before the next member\'s turn; 0 chooses by chance [default: 1]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l tlb-dynamic-lb -d 'balance-tlb: move flows to less loaded members [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l xmit-hash-policy -d 'Which parts of a frame decide on its member [default: layer2]' -r -f -a "layer2\t''
+layer2+3\t''
+layer3+4\t''
+encap2+3\t''
+encap3+4\t''
+vlan+srcmac\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l tx-balancing-interval -d 'balance-xor: how often flows move to less loaded members; 0 never [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l lacp-rate -d '802.3ad: how often the partner is asked to send [default: slow]' -r -f -a "slow\t''
+fast\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l lacp-active -d '802.3ad: send without being asked [default: on]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l ad-select -d '802.3ad: which aggregator is active [default: stable]' -r -f -a "stable\t''
+bandwidth\t''
+count\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l ad-actor-sys-prio -d '802.3ad: priority of this system [default: 65535]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l ad-actor-system -d '802.3ad: address of this system [default: the bond\'s]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l ad-user-port-key -d '802.3ad: upper ten bits of the port key [default: 0]' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l lacp-fallback -d '802.3ad: behave as active-backup while there is no partner [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l socket -d 'Control socket of the daemon' -r -F
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l client -d 'The VMM makes the socket of --vhost-user, and the daemon connects [default: the other way round]'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -l may-exist -d 'Do nothing when the router has this interface already, at the same place'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand add-interface" -s V -l version -d 'Print version'
-complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l default -d 'Reset a setting to its default; may be repeated' -r -f -a "vlan\t''
-address\t''
-mtu\t''
-mac\t''
-enabled\t''
-rp_filter\t''
-proxy_arp\t''
-proxy_arp_pvlan\t''
-proxy_ndp\t''"
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l default -d 'Reset a setting to its default, such as mtu or ipv4_neigh.retrans_time; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l switch -d 'Move it to this switch' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l port -d 'Move it to this port, which belongs to no switch' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l vlan -d 'Its VLAN [default: frames without one]' -r
@@ -510,6 +571,8 @@ complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l 
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l proxy-arp -d 'Answer ARP requests for hosts behind other interfaces [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l proxy-arp-pvlan -d 'Answer ARP requests for hosts behind this interface too [default: off]' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l proxy-ndp -d 'An IPv6 address for which neighbor solicitations are answered; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l ipv4-neigh -d 'A timer or limit of neighbors by ARP that differs from the router\'s, such as base_reachable_time=60s; may be repeated' -r
+complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l ipv6-neigh -d 'The same for IPv6, by neighbor discovery; may be repeated' -r
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -l socket -d 'Control socket of the daemon' -r -F
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -s h -l help -d 'Print help'
 complete -c vswitchctl -n "__fish_vswitchctl_using_subcommand set-interface" -s V -l version -d 'Print version'

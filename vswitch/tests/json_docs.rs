@@ -79,7 +79,7 @@ fn every_list_is_documented_field_by_field() {
     assert_eq!(fields(&vlan), documented("show vlans"));
     let drop = DropInfo { port: text(), switch: Some(text()), reason: text(), side: text(), count: 0, description: text() };
     assert_eq!(fields(&drop), documented("show drops"));
-    let worker = WorkerInfo { worker: 0, core: None, ports: vec![], turns: 0, bursts: 0, frames: 0, sleeps: 0, awake_ms: 0 };
+    let worker = WorkerInfo { worker: 0, core: None, ports: vec![], turns: 0, bursts: 0, frames: 0, on_path: 0, sleeps: 0, awake_ms: 0 };
     assert_eq!(fields(&worker), documented("show workers"));
     let status = StatusInfo {
         version: text(),
@@ -106,7 +106,7 @@ fn routers_are_documented_field_by_field() {
     let text = || "x".to_owned();
     let mac = wire::MacAddr([2, 0, 0, 0, 0, 1]);
     let config = RouterConfig::default();
-    let router = RouterInfo { name: text(), zone: 0, forwarding: true, interfaces: vec![], routes: 0, forwards: 0, rules: 0, config };
+    let router = RouterInfo { name: text(), forwarding: true, interfaces: vec![], routes: 0, forwards: 0, rules: 0, config };
     assert_eq!(fields(&router), documented("show routers"));
     let interface = InterfaceInfo {
         router: text(),

@@ -77,6 +77,9 @@ enum Part {
         a: PortAt,
         /// The other, of the same kind
         b: PortAt,
+        /// How long to look for frames without sleeping after the last one
+        #[arg(long, default_value_t = 0)]
+        spin_nanos: u64,
         /// Time to waste on each frame
         #[arg(long, default_value_t = 0)]
         delay_nanos: u64,
@@ -89,9 +92,9 @@ enum Part {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.part {
-        Some(Part::BareLoop { a, b, delay_nanos, drop_every }) => {
+        Some(Part::BareLoop { a, b, spin_nanos, delay_nanos, drop_every }) => {
             let fault = Fault { delay: Duration::from_nanos(*delay_nanos), drop_every: *drop_every };
-            bare_loop::run(a, b, fault).map(|never| match never {})
+            bare_loop::run(a, b, Duration::from_nanos(*spin_nanos), fault).map(|never| match never {})
         }
         None if cli.list => {
             list();

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
 use dataplane::clock::Nanos;
-use dataplane::conntrack::{At, ConnId, Conntrack, CtState, FlowRef, Settings as Timeouts, Template, Tracking, Tuple};
-use dataplane::router::Family;
+use dataplane::conntrack::{At, ConnId, Conntrack, CtState, FlowRef, Settings as Timeouts, Template, Tracking, Tuple, Zone};
 use dataplane::router::packet::Packet;
+use dataplane::router::{Family, RouterId};
 use dataplane::{BURST_MAX, BurstMemory, PortId};
 use wire::{Ipv4Header, Offload, ethernet, ip_protocol, ipv4, udp};
 
@@ -66,7 +66,7 @@ struct Tracked<'t> {
 impl<'t> Tracked<'t> {
     fn new(connections: u32, settings: &'t Timeouts) -> Tracked<'t> {
         let conntrack = Conntrack::new((connections + NEW_MAX) as usize, 1);
-        let at = At { settings, zone: 0, worker: 0, ingress: PortId(0), now: NOW, own: false };
+        let at = At { settings, router: RouterId(0), worker: 0, ingress: PortId(0), now: NOW, own: false };
         Tracked { conntrack, at, memory: BurstMemory::new() }
     }
 
@@ -114,7 +114,8 @@ impl<'t> Tracked<'t> {
         let packets: Option<Vec<Packet>> = burst.frames().iter().map(|frame| Packet::parse(frame, Family::V4)).collect();
         let packets = packets.ok_or_else(|| anyhow!("a packet cannot be parsed"))?;
         let mut trackings = [const { Tracking::none(CtState::Invalid) }; BURST_MAX];
-        let tuples: Vec<Tuple> = packets.iter().filter_map(|packet| Tuple::of(packet, self.at.zone)).collect();
+        let tuples: Vec<Tuple> =
+            packets.iter().filter_map(|packet| Tuple::of(packet, Zone { router: self.at.router, number: 0 })).collect();
         let start = Instant::now();
         if self.conntrack.is_large() {
             self.conntrack.touch(&tuples);

@@ -91,7 +91,14 @@ fn snapshot(flows: u16) -> Result<Snapshot, String> {
             group_fwd_mask: 0,
         }));
         let address = InterfaceAddress { family: Family::V4, address: Address::from(own), prefix_len: len };
-        router.interfaces.push(Some(Interface { port: id, mac, mtu: 1500, addresses: vec![address], rp_filter: RpFilter::Off }));
+        router.interfaces.push(Some(Interface {
+            port: id,
+            mac,
+            mtu: 1500,
+            addresses: vec![address],
+            rp_filter: RpFilter::Off,
+            waiting: Default::default(),
+        }));
         snapshot.ports.insert(usize::from(number), Some(Port::new(SwitchId(number.into()), 1)));
         let mut port = Port::new(SwitchId(number.into()), 1);
         (port.learning, port.flood) = (false, false);

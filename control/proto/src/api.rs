@@ -14,8 +14,10 @@ use crate::config::{PollMode, PortConfig, PortKind, SwitchConfig};
 
 /// The name of the interface.
 pub const INTERFACE: &str = "io.vswitch";
-/// Octets of one request at most.
-pub const REQUEST_MAX: usize = 1 << 20;
+/// Octets of one request at most: more than 100,000 rules or elements of a set in one restore.
+pub const REQUEST_MAX: usize = 32 << 20;
+/// The same for callers without write access, who have nothing long to say.
+pub const REQUEST_READER_MAX: usize = 1 << 20;
 /// The socket of the daemon unless told otherwise.
 pub const SOCKET: &str = "/run/vswitch/vswitch.sock";
 
@@ -189,6 +191,8 @@ pub struct WorkerInfo {
     pub bursts: u64,
     /// Frames in them.
     pub frames: u64,
+    /// Packets that followed the path of an established flow through a router: rules and routes were not asked.
+    pub on_path: u64,
     /// Times it slept.
     pub sleeps: u64,
     /// Milliseconds it did not sleep.
@@ -603,60 +607,71 @@ pub mod error {
     }
 }
 
-/// The methods: name, whether it changes something (and needs write access), and what it does.
-pub const METHODS: &[(&str, bool, &str)] = &[
-    ("GetStatus", false, "The daemon at a glance"),
-    ("ListSwitches", false, "Switches and their tables"),
-    ("ListPorts", false, "Ports with link state and counters; takes Filter"),
-    ("ListBonds", false, "Bonds and their members; takes Filter"),
-    ("ExplainBond", false, "Which member a flow takes"),
-    ("ListFdb", false, "Entries of address tables; takes Filter, streams with `more`"),
-    ("ListVlans", false, "VLANs in use; takes Filter"),
-    ("ListDrops", false, "Dropped frames by port and reason; takes Filter"),
-    ("ListRouters", false, "Routers; takes RouterFilter"),
-    ("ListInterfaces", false, "Interfaces of routers with counters; takes RouterFilter"),
-    ("ListRoutes", false, "Routes in force; takes RouterFilter"),
-    ("ListForwards", false, "Forwarded ports with counters; takes RouterFilter"),
-    ("ListNeighbors", false, "Neighbors of routers and their states; takes RouterFilter"),
-    ("ListWorkers", false, "Worker threads"),
-    ("GetConntrack", false, "The table of tracked connections at a glance"),
-    ("ListFlows", false, "Tracked connections; takes a filter, streams with `more`"),
-    ("ListExpectations", false, "Connections that others announced"),
-    ("MonitorFlows", false, "Events of tracked connections as they happen; needs `more`"),
-    ("Export", false, "The running configuration as TOML"),
-    ("Monitor", false, "Events as they happen; needs `more`"),
-    ("AddSwitch", true, "Adds a switch"),
-    ("SetSwitch", true, "Changes settings of a switch"),
-    ("DelSwitch", true, "Removes a switch with its ports"),
-    ("AddPort", true, "Adds a port"),
-    ("SetPort", true, "Changes settings of a port"),
-    ("DelPort", true, "Removes a port"),
-    ("SetBond", true, "Changes options of a bond"),
-    ("AddMember", true, "Adds a member to a bond"),
-    ("DelMember", true, "Removes a member from a bond"),
-    ("SetActive", true, "Makes a member the active one"),
-    ("AddRouter", true, "Adds a router"),
-    ("SetRouter", true, "Changes settings of a router"),
-    ("DelRouter", true, "Removes a router"),
-    ("AddInterface", true, "Adds an interface to a router"),
-    ("SetInterface", true, "Changes settings of an interface"),
-    ("DelInterface", true, "Removes an interface from a router"),
-    ("AddRoute", true, "Adds a route"),
-    ("DelRoute", true, "Removes routes to a network"),
-    ("AddNeighbor", true, "Adds a neighbor with a fixed MAC address"),
-    ("DelNeighbor", true, "Removes a neighbor with a fixed MAC address"),
-    ("AddForward", true, "Forwards a port"),
-    ("DelForward", true, "No longer forwards a port"),
-    ("AddFdb", true, "Adds a static entry"),
-    ("DelFdb", true, "Removes an entry"),
-    ("FlushFdb", true, "Forgets learned entries"),
-    ("DelFlows", true, "Deletes tracked connections; takes a filter, needs `more`"),
-    ("Apply", true, "Replaces the whole configuration"),
-    ("Iptables", true, "Runs iptables or ip6tables on the rules of a router"),
-    ("IptablesRestore", true, "Runs iptables-restore or ip6tables-restore"),
-    ("IptablesSave", false, "Runs iptables-save or ip6tables-save"),
-    ("Ipset", true, "Runs ipset on the sets of a router"),
-    ("SimSend", true, "Gives a frame to a sim port"),
-    ("SimReceive", true, "Takes the frames a sim port transmitted"),
-    ("SimCarrier", true, "Sets the carrier of a sim port"),
+/// What a method asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing: everybody may read.
+    Read,
+    /// Write access.
+    Write,
+    /// What the command in its `args` asks: write access, unless it only lists or tests.
+    ByCommand,
+}
+
+/// The methods: name, what it asks of the caller, and what it does.
+pub const METHODS: &[(&str, Access, &str)] = &[
+    ("GetStatus", Access::Read, "The daemon at a glance"),
+    ("ListSwitches", Access::Read, "Switches and their tables"),
+    ("ListPorts", Access::Read, "Ports with link state and counters; takes Filter"),
+    ("ListBonds", Access::Read, "Bonds and their members; takes Filter"),
+    ("ExplainBond", Access::Read, "Which member a flow takes"),
+    ("ListFdb", Access::Read, "Entries of address tables; takes Filter, streams with `more`"),
+    ("ListVlans", Access::Read, "VLANs in use; takes Filter"),
+    ("ListDrops", Access::Read, "Dropped frames by port and reason; takes Filter"),
+    ("ListRouters", Access::Read, "Routers; takes RouterFilter"),
+    ("ListInterfaces", Access::Read, "Interfaces of routers with counters; takes RouterFilter"),
+    ("ListRoutes", Access::Read, "Routes in force; takes RouterFilter"),
+    ("ListForwards", Access::Read, "Forwarded ports with counters; takes RouterFilter"),
+    ("ListNeighbors", Access::Read, "Neighbors of routers and their states; takes RouterFilter"),
+    ("ListWorkers", Access::Read, "Worker threads"),
+    ("GetConntrack", Access::Read, "The table of tracked connections at a glance"),
+    ("ListFlows", Access::Read, "Tracked connections; takes a filter, streams with `more`"),
+    ("ListExpectations", Access::Read, "Connections that others announced"),
+    ("MonitorFlows", Access::Read, "Events of tracked connections as they happen; needs `more`"),
+    ("Export", Access::Read, "The running configuration as TOML"),
+    ("Monitor", Access::Read, "Events as they happen; needs `more`"),
+    ("AddSwitch", Access::Write, "Adds a switch"),
+    ("SetSwitch", Access::Write, "Changes settings of a switch"),
+    ("DelSwitch", Access::Write, "Removes a switch with its ports"),
+    ("AddPort", Access::Write, "Adds a port"),
+    ("SetPort", Access::Write, "Changes settings of a port"),
+    ("DelPort", Access::Write, "Removes a port"),
+    ("SetBond", Access::Write, "Changes options of a bond"),
+    ("AddMember", Access::Write, "Adds a member to a bond"),
+    ("DelMember", Access::Write, "Removes a member from a bond"),
+    ("SetActive", Access::Write, "Makes a member the active one"),
+    ("AddRouter", Access::Write, "Adds a router"),
+    ("SetRouter", Access::Write, "Changes settings of a router"),
+    ("DelRouter", Access::Write, "Removes a router"),
+    ("AddInterface", Access::Write, "Adds an interface to a router"),
+    ("SetInterface", Access::Write, "Changes settings of an interface"),
+    ("DelInterface", Access::Write, "Removes an interface from a router"),
+    ("AddRoute", Access::Write, "Adds a route"),
+    ("DelRoute", Access::Write, "Removes routes to a network"),
+    ("AddNeighbor", Access::Write, "Adds a neighbor with a fixed MAC address"),
+    ("DelNeighbor", Access::Write, "Removes a neighbor with a fixed MAC address"),
+    ("AddForward", Access::Write, "Forwards a port"),
+    ("DelForward", Access::Write, "No longer forwards a port"),
+    ("AddFdb", Access::Write, "Adds a static entry"),
+    ("DelFdb", Access::Write, "Removes an entry"),
+    ("FlushFdb", Access::Write, "Forgets learned entries"),
+    ("DelFlows", Access::Write, "Deletes tracked connections; takes a filter, needs `more`"),
+    ("Apply", Access::Write, "Replaces the whole configuration"),
+    ("Iptables", Access::ByCommand, "Runs iptables or ip6tables on the rules of a router"),
+    ("IptablesRestore", Access::Write, "Runs iptables-restore or ip6tables-restore"),
+    ("IptablesSave", Access::Read, "Runs iptables-save or ip6tables-save"),
+    ("Ipset", Access::ByCommand, "Runs ipset on the sets of a router"),
+    ("SimSend", Access::Write, "Gives a frame to a sim port"),
+    ("SimReceive", Access::Write, "Takes the frames a sim port transmitted"),
+    ("SimCarrier", Access::Write, "Sets the carrier of a sim port"),
 ];

@@ -162,10 +162,12 @@ impl Client {
             Ok(()) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(Error::Timeout(self.timeout)),
             // The daemon may have refused the connection with a last message, which is still there to read.
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => match self.reply::<Value>(method, Some(Instant::now() + self.timeout)) {
-                Err(refusal @ (Error::Refused(_) | Error::Permission(_) | Error::Busy(_))) => Err(refusal),
-                _ => Err(Error::Closed),
-            },
+            Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                match self.reply::<Value>(method, Some(Instant::now() + self.timeout)) {
+                    Err(refusal @ (Error::Refused(_) | Error::Permission(_) | Error::Busy(_))) => Err(refusal),
+                    _ => Err(Error::Closed),
+                }
+            }
             Err(e) => Err(Error::Io(e)),
         }
     }

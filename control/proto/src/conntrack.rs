@@ -49,10 +49,10 @@ pub struct FlowTuple {
 pub struct FlowInfo {
     /// Tells it from all other flows of this run of the daemon.
     pub id: u64,
-    /// The router whose zone it is in; absent where a rule gave it another one.
+    /// Its router.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<String>,
-    /// Zone.
+    /// Zone in its router: that of a rule (`-j CT --zone`), or 0.
     pub zone: u16,
     /// Version of IP.
     pub family: IpFamily,
@@ -177,10 +177,10 @@ pub struct FlowsReply {
 /// A flow that another one announced, as `conntrack -L expect --json` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpectationInfo {
-    /// The router whose zone it is in.
+    /// Its router.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<String>,
-    /// Zone.
+    /// Zone in its router: that of a rule (`-j CT --zone`), or 0.
     pub zone: u16,
     /// Number of the protocol.
     pub protocol: u8,

@@ -1,6 +1,6 @@
 //! What daemon and command line say to each other.
 //!
-//! [`config`] is the configuration (its parts about bonds in [`bond`], about routers in [`router`] and [`iptables`]), the same
+//! [`config`] is the configuration (its parts about bonds in [`bond`], about routers in [`router`], [`neigh`] and [`iptables`]), the same
 //! in files, requests and the stored state. [`api`] has the requests and replies of the Varlink interface `io.vswitch`. Plain
 //! data, no I/O but in [`client`].
 
@@ -11,5 +11,6 @@ pub mod client;
 pub mod config;
 pub mod conntrack;
 pub mod iptables;
+pub mod neigh;
 pub mod router;
 pub mod router_api;

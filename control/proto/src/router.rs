@@ -15,6 +15,7 @@ use wire::MacAddr;
 
 use crate::config::{Span, as_text, defaults, is_default};
 use crate::iptables::{SetConfig, Tables};
+use crate::neigh::{InterfaceNeighConfig, NeighConfig};
 
 /// A router: `[router.NAME]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +66,12 @@ pub struct RouterConfig {
     /// Address translation.
     #[serde(skip_serializing_if = "is_default")]
     pub nat: NatConfig,
+    /// Timers and limits of neighbors by ARP.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ipv4_neigh: NeighConfig,
+    /// Timers and limits of neighbors by neighbor discovery.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ipv6_neigh: NeighConfig,
     /// Rules for IPv4, by table and chain.
     #[serde(skip_serializing_if = "is_default")]
     pub iptables: Tables,
@@ -94,6 +101,8 @@ impl Default for RouterConfig {
             forward: Vec::new(),
             conntrack: ConntrackConfig::default(),
             nat: NatConfig::default(),
+            ipv4_neigh: NeighConfig::default(),
+            ipv6_neigh: NeighConfig::default(),
             iptables: Tables::default(),
             ip6tables: Tables::default(),
             ipset: BTreeMap::new(),
@@ -153,6 +162,12 @@ pub struct InterfaceConfig {
     /// IPv6 addresses for which neighbor solicitations are answered (`ip neighbor add proxy`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub proxy_ndp: Vec<Ipv6Addr>,
+    /// Timers and limits of neighbors by ARP that differ from those of the router.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ipv4_neigh: InterfaceNeighConfig,
+    /// Timers and limits of neighbors by neighbor discovery that differ from those of the router.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ipv6_neigh: InterfaceNeighConfig,
 }
 
 impl Default for InterfaceConfig {
@@ -169,6 +184,8 @@ impl Default for InterfaceConfig {
             proxy_arp: false,
             proxy_arp_pvlan: false,
             proxy_ndp: Vec::new(),
+            ipv4_neigh: InterfaceNeighConfig::default(),
+            ipv6_neigh: InterfaceNeighConfig::default(),
         }
     }
 }
@@ -415,6 +432,10 @@ pub struct NatConfig {
     /// How long an idle mapping of an ICMP identifier lives (RFC 5508 REQ-2) [default: 60s].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp_timeout: Option<Span>,
+    /// How long after an unsolicited SYN to an external port its sender is told that it may not send there, unless the host inside
+    /// opens the same connection (RFC 5382 REQ-4); 6s to 60s, or 0s for never [default: 6s].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_incoming_syn_timeout: Option<Span>,
     /// Mappings of the hosts behind one port of a switch at most; 0 for no limit [default: 32256].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mappings_per_port: Option<u32>,
@@ -431,6 +452,7 @@ impl Default for NatConfig {
             udp_timeout: None,
             tcp_transitory_timeout: None,
             icmp_timeout: None,
+            tcp_incoming_syn_timeout: None,
             mappings_per_port: None,
         }
     }

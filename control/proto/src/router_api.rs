@@ -199,8 +199,6 @@ pub struct RouterFilter {
 pub struct RouterInfo {
     /// Name.
     pub name: String,
-    /// Zone of its flows in the table of connections.
-    pub zone: u16,
     /// Whether packets pass through it.
     pub forwarding: bool,
     /// Its interfaces.

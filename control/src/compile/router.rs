@@ -21,6 +21,7 @@ use wire::{MacAddr, VlanId};
 use super::forward::{self, ForwardStates};
 use super::{Compiled, Context, Numbers, SwitchParts, own_switch, put};
 use crate::config::diff::words;
+use crate::config::neigh;
 use crate::config::router::{interface_towards, rules_of, vlan_of};
 use crate::iptables::compile::{self as rules, RouterRules};
 
@@ -186,6 +187,7 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
                 1 => RpFilter::Strict,
                 _ => RpFilter::Loose,
             },
+            waiting: neigh::waiting(settings, &interface.config),
         };
         put(&mut interfaces, interface.id.index(), compiled);
     }
@@ -193,7 +195,6 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
     let default = reassembly::Settings::default();
     Router {
         id: parts.id,
-        zone: parts.id.0,
         forwarding: settings.forwarding,
         interfaces,
         fib,
@@ -292,6 +293,7 @@ fn nat_settings(config: &NatConfig) -> nat::Settings {
         udp_timeout: config.udp_timeout.map_or(default.udp_timeout, nanos),
         tcp_transitory_timeout: config.tcp_transitory_timeout.map_or(default.tcp_transitory_timeout, nanos),
         icmp_timeout: config.icmp_timeout.map_or(default.icmp_timeout, nanos),
+        tcp_incoming_syn_timeout: config.tcp_incoming_syn_timeout.map_or(default.tcp_incoming_syn_timeout, nanos),
         mappings_per_port: config.mappings_per_port.unwrap_or(default.mappings_per_port),
     }
 }

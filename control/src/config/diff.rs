@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use proto::config::{Config, FdbConfig, PortConfig};
 use proto::iptables::Tables;
+use proto::neigh::{InterfaceNeighConfig, NeighConfig};
 use proto::router::{ConntrackConfig, InterfaceConfig, NatConfig, RouterConfig};
 use serde::Serialize;
 use serde_json::Value;
@@ -68,6 +69,8 @@ fn routers(name: &str, old: &RouterConfig, new: &RouterConfig, lines: &mut Vec<S
         forward: Vec::new(),
         conntrack: ConntrackConfig::default(),
         nat: NatConfig::default(),
+        ipv4_neigh: NeighConfig::default(),
+        ipv6_neigh: NeighConfig::default(),
         iptables: Tables::default(),
         ip6tables: Tables::default(),
         ipset: BTreeMap::new(),
@@ -76,10 +79,19 @@ fn routers(name: &str, old: &RouterConfig, new: &RouterConfig, lines: &mut Vec<S
     keys(&router, &bare(old), &bare(new), lines);
     keys(&format!("{router}: conntrack"), &old.conntrack, &new.conntrack, lines);
     keys(&format!("{router}: nat"), &old.nat, &new.nat, lines);
+    keys(&format!("{router}: ipv4_neigh"), &old.ipv4_neigh, &new.ipv4_neigh, lines);
+    keys(&format!("{router}: ipv6_neigh"), &old.ipv6_neigh, &new.ipv6_neigh, lines);
     for (interface, settings) in &new.interface {
         match old.interface.get(interface) {
             None => lines.push(format!("add interface {interface:?} ({}) to {router}", place(settings))),
-            Some(former) => keys(&format!("{router}: interface {interface:?}"), former, settings, lines),
+            Some(former) => {
+                let at = format!("{router}: interface {interface:?}");
+                let neigh = InterfaceNeighConfig::default;
+                let bare = |of: &InterfaceConfig| InterfaceConfig { ipv4_neigh: neigh(), ipv6_neigh: neigh(), ..of.clone() };
+                keys(&at, &bare(former), &bare(settings), lines);
+                keys(&format!("{at}: ipv4_neigh"), &former.ipv4_neigh, &settings.ipv4_neigh, lines);
+                keys(&format!("{at}: ipv6_neigh"), &former.ipv6_neigh, &settings.ipv6_neigh, lines);
+            }
         }
     }
     entries(&router, "route", &old.route, &new.route, words::route, lines);

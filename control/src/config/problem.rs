@@ -33,6 +33,10 @@ pub enum Subject {
     Conntrack(String),
     /// `[router.NAME.nat]`.
     Nat(String),
+    /// `[router.NAME.ipv4_neigh]`, or `ipv6_neigh`.
+    Neigh(String, &'static str),
+    /// `[router.NAME.interface.NAME.ipv4_neigh]`, or `ipv6_neigh`.
+    InterfaceNeigh(String, String, &'static str),
     /// `[router.NAME.iptables.TABLE.CHAIN]`, or `ip6tables`. Its rules have the keys `rules 1`, `rules 2` and so on.
     Chain(String, &'static str, String, String),
     /// `[router.NAME.ipset.NAME]`. Its entries have the keys `entries 1`, `entries 2` and so on.
@@ -56,6 +60,8 @@ impl fmt::Display for Subject {
             Subject::Forward(router, index) => write!(f, "router {router:?}: forward {}", index + 1),
             Subject::Conntrack(router) => write!(f, "router {router:?}: conntrack"),
             Subject::Nat(router) => write!(f, "router {router:?}: nat"),
+            Subject::Neigh(router, key) => write!(f, "router {router:?}: {key}"),
+            Subject::InterfaceNeigh(router, name, key) => write!(f, "router {router:?}: interface {name:?}: {key}"),
             Subject::Chain(router, family, table, chain) => write!(f, "router {router:?}: {family} table {table}, chain {chain}"),
             Subject::Set(router, set) => write!(f, "router {router:?}: ipset {set:?}"),
         }

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use proto::bond::{BondConfig, MemberConfig};
 use proto::config::{Config, DaemonConfig, FdbConfig, PortConfig, SwitchConfig};
+use proto::neigh::{InterfaceNeighConfig, NeighConfig};
 use proto::router::{ConntrackConfig, ForwardConfig, InterfaceConfig, NatConfig, NeighborConfig, RouteConfig, RouterConfig};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -42,6 +43,10 @@ pub struct Keys {
     pub conntrack: Vec<String>,
     /// Of `[router.NAME.nat]`.
     pub nat: Vec<String>,
+    /// Of `[router.NAME.ipv4_neigh]` and `ipv6_neigh`.
+    pub neigh: Vec<String>,
+    /// Of those below an interface.
+    pub interface_neigh: Vec<String>,
 }
 
 /// The keys of every table, taken from the types themselves.
@@ -67,6 +72,8 @@ pub fn keys() -> &'static Keys {
         forward: of::<ForwardConfig>(),
         conntrack: of::<ConntrackConfig>(),
         nat: of::<NatConfig>(),
+        neigh: of::<NeighConfig>(),
+        interface_neigh: of::<InterfaceNeighConfig>(),
     })
 }
 
@@ -134,6 +141,35 @@ pub fn port(name: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) -
     Some(port)
 }
 
+/// The tables about neighbors.
+pub const NEIGH_KEYS: [&str; 2] = ["ipv4_neigh", "ipv6_neigh"];
+
+/// That of [`NEIGH_KEYS`] that this is.
+pub fn neigh_key(key: &str) -> Option<&'static str> {
+    NEIGH_KEYS.into_iter().find(|known| *known == key)
+}
+
+/// Reads an interface with the tables below it.
+pub fn interface(router: &str, name: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) -> Option<InterfaceConfig> {
+    let keys = keys();
+    // As of a router: what is not of the right shape stays.
+    let (mut own, mut below) = (Map::new(), InterfaceConfig::default());
+    for (key, value) in map {
+        match (neigh_key(key), value) {
+            (Some(key), Value::Object(map)) => {
+                let subject = Subject::InterfaceNeigh(router.to_owned(), name.to_owned(), key);
+                let place = if key == "ipv4_neigh" { &mut below.ipv4_neigh } else { &mut below.ipv6_neigh };
+                *place = table(subject, map, &keys.interface_neigh, &[], problems).unwrap_or_default();
+            }
+            _ => drop(own.insert(key.clone(), value.clone())),
+        }
+    }
+    let subject = Subject::Interface(router.to_owned(), name.to_owned());
+    let interface: InterfaceConfig = table(subject, &own, &keys.interface, &[], problems)?;
+    let InterfaceConfig { ipv4_neigh, ipv6_neigh, .. } = below;
+    Some(InterfaceConfig { ipv4_neigh, ipv6_neigh, ..interface })
+}
+
 /// Reads a router with the tables below it, but not its rules and sets, which are read with it.
 pub fn router(name: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) -> Option<RouterConfig> {
     let keys = keys();
@@ -142,13 +178,20 @@ pub fn router(name: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>)
     for (key, value) in map {
         match (key.as_str(), value) {
             ("interface", Value::Object(tables)) => {
-                below.interface = named(tables, |interface| Subject::Interface(name.to_owned(), interface), &keys.interface, problems);
+                for (interface, map) in inner_tables(tables, |interface| Subject::Interface(name.to_owned(), interface), problems) {
+                    let read = self::interface(name, interface, map, problems);
+                    below.interface.extend(read.map(|settings| (interface.clone(), settings)));
+                }
             }
             ("conntrack", Value::Object(map)) => {
                 below.conntrack = table(Subject::Conntrack(name.to_owned()), map, &keys.conntrack, &[], problems).unwrap_or_default();
             }
             ("nat", Value::Object(map)) => {
                 below.nat = table(Subject::Nat(name.to_owned()), map, &keys.nat, &[], problems).unwrap_or_default();
+            }
+            (key, Value::Object(map)) if let Some(key) = neigh_key(key) => {
+                let place = if key == "ipv4_neigh" { &mut below.ipv4_neigh } else { &mut below.ipv6_neigh };
+                *place = table(Subject::Neigh(name.to_owned(), key), map, &keys.neigh, &[], problems).unwrap_or_default();
             }
             ("route", Value::Array(entries)) => {
                 let required = [("to", Value::from("default"))];
@@ -167,8 +210,8 @@ pub fn router(name: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>)
         }
     }
     let router: RouterConfig = table(Subject::Router(name.to_owned()), &own, &keys.router, &[], problems)?;
-    let RouterConfig { interface, route, neighbor, forward, conntrack, nat, .. } = below;
-    Some(RouterConfig { interface, route, neighbor, forward, conntrack, nat, ..router })
+    let RouterConfig { interface, route, neighbor, forward, conntrack, nat, ipv4_neigh, ipv6_neigh, .. } = below;
+    Some(RouterConfig { interface, route, neighbor, forward, conntrack, nat, ipv4_neigh, ipv6_neigh, ..router })
 }
 
 /// The tables in a table of tables.
@@ -297,10 +340,12 @@ pub(crate) fn distance(a: &str, b: &str) -> usize {
 
 /// The words of serde in those of an administrator.
 fn plain(message: &str) -> String {
-    const WORDS: [(&str, &str); 13] = [
+    const WORDS: [(&str, &str); 15] = [
         ("type: sequence", "type: array"),
         ("type: map", "type: table"),
         ("expected struct BondConfig", "expected a table"),
+        ("expected struct InterfaceNeighConfig", "expected a table"),
+        ("expected struct NeighConfig", "expected a table"),
         ("expected a map", "expected a table"),
         ("expected u8", "expected a number from 0 to 255"),
         ("expected i32", "expected a number from -2147483648 to 2147483647"),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use dataplane::router::{Family, INTERFACES_MAX, ROUTERS_MAX};
@@ -12,6 +13,7 @@ use proto::router::{
 };
 use wire::MacAddr;
 
+use super::neigh;
 use super::problem::{Problem, Subject};
 use super::validate::{MTU, NAME_HELP, is_name, no_switch};
 use super::vlan;
@@ -171,6 +173,7 @@ impl<'c> Check<'c, '_> {
             );
         }
         self.timeouts();
+        neigh::check(self.name, router, self.problems);
         let names = router.interface.keys().map(String::as_str);
         let faults = rules::check(&rules_of(router), names);
         self.problems.extend(faults.into_iter().map(|fault| problem_of(self.name, fault)));
@@ -442,6 +445,14 @@ impl<'c> Check<'c, '_> {
                 self.wrong(subject, key, format!("a timeout of {span}"), format!("1ms to {}s", TIMEOUT_MAX.as_secs()));
             }
         }
+        let Some(span) = self.router.nat.tcp_incoming_syn_timeout else { return };
+        if self.router.nat.mapping == Mapping::AddressAndPortDependent {
+            let message = "`tcp_incoming_syn_timeout` has a meaning only with endpoint-independent mapping";
+            self.wrong(&nat, "tcp_incoming_syn_timeout", message, "remove it: what is no answer is for the router itself");
+        } else if !span.0.is_zero() && !INCOMING_SYN.contains(&span.0) {
+            let help = "6s to 60s (RFC 5382 REQ-4), or 0s for no answer";
+            self.wrong(&nat, "tcp_incoming_syn_timeout", format!("a timeout of {span}"), help);
+        }
     }
 }
 
@@ -460,6 +471,9 @@ fn problem_of(router: &str, fault: Fault) -> Problem {
         None => problem,
     }
 }
+
+/// How soon an unsolicited SYN may be answered, and how late.
+const INCOMING_SYN: RangeInclusive<Duration> = Duration::from_secs(6)..=Duration::from_secs(60);
 
 const RP_FILTER_HELP: &str = "0 none, 1 strict, 2 loose";
 

@@ -3,6 +3,8 @@
 use super::problem::Subject;
 
 const ENDS_NO_CONNECTIONS: &str = "a router ends no TCP connections; it is a setting of the hosts behind it";
+const AS_TIME: &str = "write the time under the name without _ms, with its unit: \"1500ms\"";
+const OF_THE_ROUTER: &str = "the table is the router's; set it in [router.NAME.ipv4_neigh] or ipv6_neigh";
 const OF_THE_TABLE: &str = "the table of connections is the daemon's; set daemon.conntrack_max";
 
 /// Names without the prefixes of [`PREFIXES`].
@@ -38,11 +40,22 @@ const REFUSED: &[(&str, &str)] = &[
     ("expect_max", OF_THE_TABLE),
     ("helper", "helpers are chosen by rules: -t raw -A PREROUTING .. -j CT --helper ftp"),
     ("events", "events are made while somebody listens: vswitchctl conntrack -E"),
+    ("app_solicit", "there is no program beside the daemon that would be asked; it probes itself (ucast_solicit, mcast_solicit)"),
+    ("unres_qlen", "waiting packets are bounded by their octets; set unres_qlen_bytes"),
+    ("base_reachable_time_ms", AS_TIME),
+    ("retrans_time_ms", AS_TIME),
+    ("gc_interval", "neighbors are looked at when their time has come"),
+    ("gc_thresh1", OF_THE_ROUTER),
+    ("gc_thresh2", OF_THE_ROUTER),
+    ("gc_thresh3", OF_THE_ROUTER),
+    ("anycast_delay", "a router answers for no anycast addresses"),
+    ("interval_probe_time_ms", "there are no managed neighbors (ip neigh add .. managed)"),
     ("file_max", "descriptors are limited by the service manager (LimitNOFILE); the daemon raises its own limit as far as it may"),
     ("nr_open", "descriptors are limited by the service manager (LimitNOFILE); the daemon raises its own limit as far as it may"),
 ];
 
-const PREFIXES: [&str; 9] = ["net.", "ipv4.", "ipv6.", "netfilter.", "core.", "fs.", "conf.all.", "conf.default.", "nf_conntrack_"];
+const PREFIXES: [&str; 10] =
+    ["net.", "ipv4.", "ipv6.", "netfilter.", "core.", "fs.", "conf.all.", "conf.default.", "neigh.default.", "nf_conntrack_"];
 
 /// A sysctl without the prefixes that say where it is.
 pub fn bare(name: &str) -> &str {
@@ -51,7 +64,8 @@ pub fn bare(name: &str) -> &str {
 
 /// Why a router has no key of this name, when it is a sysctl.
 pub fn refusal(subject: &Subject, key: &str) -> Option<&'static str> {
-    let of_router = matches!(subject, Subject::Router(_) | Subject::Interface(..) | Subject::Conntrack(_) | Subject::Nat(_));
+    let of_router = matches!(subject, Subject::Router(_) | Subject::Interface(..) | Subject::Conntrack(_) | Subject::Nat(_))
+        || matches!(subject, Subject::Neigh(..) | Subject::InterfaceNeigh(..));
     let name = bare(&key.replace(['/', '-'], if key.contains('/') { "." } else { "_" })).to_owned();
     let refused = REFUSED.iter().find(|(refused, _)| *refused == name);
     refused.filter(|_| of_router).map(|(_, reason)| *reason)

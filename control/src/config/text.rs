@@ -180,6 +180,9 @@ fn subject(at: Subject, span: Range<usize>, table: DeTable<'_>, places: &mut Pla
                 }
                 json(DeValue::Array(entries))
             }
+            (Subject::Interface(router, name), _, DeValue::Table(table)) if let Some(key) = read::neigh_key(&key) => {
+                Value::Object(subject(Subject::InterfaceNeigh(router.clone(), name.clone(), key), spans.0, table, places))
+            }
             (Subject::Router(name), _, below) => router(name, &key, spans.0, below, places),
             (_, _, other) => json(other),
         };
@@ -196,6 +199,9 @@ fn router(name: &str, key: &str, span: Range<usize>, value: DeValue<'_>, places:
             Value::Object(named(|interface| Subject::Interface(name.clone(), interface), table, places))
         }
         ("conntrack", DeValue::Table(table)) => Value::Object(subject(Subject::Conntrack(name), span, table, places)),
+        (key, DeValue::Table(table)) if let Some(key) = read::neigh_key(key) => {
+            Value::Object(subject(Subject::Neigh(name, key), span, table, places))
+        }
         ("nat", DeValue::Table(table)) => Value::Object(subject(Subject::Nat(name), span, table, places)),
         ("route", DeValue::Array(entries)) => numbered(|index| Subject::Route(name.clone(), index), entries, places),
         ("neighbor", DeValue::Array(entries)) => numbered(|index| Subject::Neighbor(name.clone(), index), entries, places),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use dataplane::conntrack::{Direction, FlowInfo, Status, Tuple};
-use dataplane::router::{Address, Family};
+use dataplane::router::{Address, Family, RouterId};
 use proto::conntrack::{FlowFilter, IpFamily};
 use wire::ip_protocol;
 
@@ -73,8 +73,8 @@ impl Ends {
     fn has(&self, tuple: &Tuple) -> bool {
         let has_ports = !matches!(tuple.protocol, ip_protocol::ICMP | ip_protocol::ICMPV6);
         let port = |wanted: Option<u16>, port| wanted.is_none_or(|wanted| has_ports && wanted == port);
-        self.source.is_none_or(|network| network.has(tuple.family, tuple.source))
-            && self.destination.is_none_or(|network| network.has(tuple.family, tuple.destination))
+        self.source.is_none_or(|network| network.has(tuple.family(), tuple.source))
+            && self.destination.is_none_or(|network| network.has(tuple.family(), tuple.destination))
             && port(self.source_port, tuple.source_port)
             && port(self.destination_port, tuple.destination_port)
     }
@@ -83,7 +83,8 @@ impl Ends {
 /// A filter, checked and ready.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Matcher {
-    zones: [Option<u16>; 2],
+    router: Option<RouterId>,
+    zone: Option<u16>,
     family: Option<Family>,
     protocol: Option<u8>,
     ends: [Ends; 2],
@@ -99,12 +100,12 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Checks a filter. `zone` is that of its router, if it names one.
+    /// Checks a filter. `router` is the one it names, if any.
     ///
     /// # Errors
     ///
     /// What makes no sense, for people.
-    pub fn new(filter: &FlowFilter, zone: Option<u16>) -> Result<Matcher, String> {
+    pub fn new(filter: &FlowFilter, router: Option<RouterId>) -> Result<Matcher, String> {
         let network = |text: &Option<String>| text.as_deref().map(Network::parse).transpose();
         let mut status = (Status::default(), Status::default());
         for name in &filter.status {
@@ -123,7 +124,8 @@ impl Matcher {
         let both = Status(Status::SRC_NAT.0 | Status::DST_NAT.0);
         let wanted = |is: bool, bits: Status| if is { bits } else { Status::default() };
         Ok(Matcher {
-            zones: [zone, filter.zone],
+            router,
+            zone: filter.zone,
             family: filter.family.map(|family| match family {
                 IpFamily::Ipv4 => Family::V4,
                 IpFamily::Ipv6 => Family::V6,
@@ -158,8 +160,9 @@ impl Matcher {
         let tuple = &flow.original;
         let is_icmp = matches!(tuple.protocol, ip_protocol::ICMP | ip_protocol::ICMPV6);
         let [icmp_type, icmp_code] = tuple.destination_port.to_be_bytes();
-        self.zones.iter().flatten().all(|zone| *zone == tuple.zone)
-            && self.family.is_none_or(|family| family == tuple.family)
+        self.router.is_none_or(|router| router == tuple.router())
+            && self.zone.is_none_or(|zone| zone == tuple.zone)
+            && self.family.is_none_or(|family| family == tuple.family())
             && self.protocol.is_none_or(|protocol| protocol == tuple.protocol)
             && self.ends[Direction::Original.index()].has(tuple)
             && self.ends[Direction::Reply.index()].has(&flow.reply)

@@ -46,8 +46,8 @@ pub struct FlowCursor {
 }
 
 impl Names for Controller {
-    fn router(&self, zone: u16) -> Option<String> {
-        self.compiled.routers.iter().find(|(_, parts)| parts.id.0 == zone).map(|(name, _)| name.clone())
+    fn router(&self, id: RouterId) -> Option<String> {
+        self.compiled.routers.iter().find(|(_, parts)| parts.id == id).map(|(name, _)| name.clone())
     }
 
     fn port(&self, port: PortId) -> Option<String> {
@@ -61,9 +61,9 @@ impl Controller {
         &self.connections
     }
 
-    fn zone_of_router(&self, router: &str) -> Result<u16, String> {
+    fn router_id(&self, router: &str) -> Result<RouterId, String> {
         let parts = self.compiled.routers.get(router);
-        parts.map(|parts| parts.id.0).ok_or_else(|| format!("router {router:?} does not exist (see `show routers`)"))
+        parts.map(|parts| parts.id).ok_or_else(|| format!("router {router:?} does not exist (see `show routers`)"))
     }
 
     /// What a filter picks.
@@ -72,8 +72,8 @@ impl Controller {
     ///
     /// When the filter makes no sense.
     pub fn matcher(&self, filter: &api::FlowFilter) -> Result<Matcher, String> {
-        let zone = filter.router.as_deref().map(|router| self.zone_of_router(router)).transpose()?;
-        Matcher::new(filter, zone)
+        let router = filter.router.as_deref().map(|router| self.router_id(router)).transpose()?;
+        Matcher::new(filter, router)
     }
 
     /// Begins to list flows, or to delete them.
@@ -115,10 +115,10 @@ impl Controller {
     ///
     /// When there is no such router.
     pub fn expectations(&self, request: &api::ListExpectations, now: Nanos) -> Result<Vec<api::ExpectationInfo>, String> {
-        let zone = request.router.as_deref().map(|router| self.zone_of_router(router)).transpose()?;
+        let router = request.router.as_deref().map(|router| self.router_id(router)).transpose()?;
         let all = self.connections.expectations(now).into_iter();
-        let of_zone = all.filter(|info| zone.is_none_or(|zone| info.expectation.tuple.zone == zone));
-        Ok(of_zone.map(|info| conntrack::expectation(&info, self)).collect())
+        let of_router = all.filter(|info| router.is_none_or(|router| info.expectation.tuple.router() == router));
+        Ok(of_router.map(|info| conntrack::expectation(&info, self)).collect())
     }
 
     /// The table as a whole.
@@ -153,7 +153,7 @@ impl Controller {
         }
         if now >= self.walk.mapping_due {
             let snapshot = &self.compiled.snapshot;
-            let settings = |zone| snapshot.router(RouterId(zone)).map(|router| (&router.conntrack.timeouts, &router.nat));
+            let settings = |router| snapshot.router(router).map(|router| (&router.conntrack.timeouts, &router.nat));
             self.walk.mapping_cursor = self.translations.upkeep(&self.connections, self.walk.mapping_cursor, MAPPING_SLOTS, now, settings);
             self.walk.mapping_due = now + if self.walk.mapping_cursor == 0 { SECOND } else { SWEEP_EVERY };
         }

@@ -20,6 +20,11 @@ fn family(family: IptablesFamily) -> Family {
     }
 }
 
+/// Whether a command needs write access.
+pub fn iptables_changes(request: &Iptables) -> bool {
+    command::changes(&request.args, family(request.family))
+}
+
 impl Controller {
     fn router_config(&self, name: &str) -> Result<&RouterConfig, String> {
         self.config().router.get(name).ok_or_else(|| format!("no router {name:?}"))

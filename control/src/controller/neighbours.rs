@@ -14,7 +14,8 @@ use wire::MacAddr;
 
 use super::Controller;
 use crate::compile::{Compiled, InterfaceParts, RouterParts};
-use crate::neighbour::{Action, Event, InterfaceSettings, Key, NeighbourAgent, NeighbourSettings, NeighbourStatus};
+use crate::config::neigh;
+use crate::neighbour::{Action, Event, InterfaceSettings, Key, NeighbourAgent, NeighbourStatus, RouterSettings};
 
 /// Punted frames taken in one go.
 const PUNTED: usize = 512;
@@ -41,12 +42,13 @@ impl Controller {
             let Some(config) = self.config.router.get(name) else { continue };
             let running = self.neighbours.entry(name.clone()).or_insert_with(|| RunningNeighbours {
                 id: parts.id,
-                agent: NeighbourAgent::new(NeighbourSettings::default(), random()),
+                agent: NeighbourAgent::new(random()),
                 former: Vec::new(),
             });
             let enabled = parts.interfaces.iter().filter(|(_, interface)| interface.config.enabled);
-            let interfaces = enabled.map(|(name, interface)| (interface.id, interface_settings(name, interface))).collect();
-            running.agent.configure(now, config.forwarding, interfaces, &permanent(config, parts));
+            let interfaces = enabled.map(|(name, interface)| (interface.id, interface_settings(name, interface, config))).collect();
+            let settings = RouterSettings { forwarding: config.forwarding, tables: neigh::tables(config) };
+            running.agent.configure(now, settings, interfaces, &permanent(config, parts));
         }
         self.publish_neighbours(now);
     }
@@ -155,7 +157,7 @@ fn interface_port_of(compiled: &Compiled, router: &str, interface: InterfaceId) 
     compiled.routers.get(router)?.interfaces.values().find(|parts| parts.id == interface).map(|parts| parts.port)
 }
 
-fn interface_settings(name: &str, parts: &InterfaceParts) -> InterfaceSettings {
+fn interface_settings(name: &str, parts: &InterfaceParts, router: &RouterConfig) -> InterfaceSettings {
     InterfaceSettings {
         name: name.to_owned(),
         mac: parts.mac,
@@ -163,6 +165,7 @@ fn interface_settings(name: &str, parts: &InterfaceParts) -> InterfaceSettings {
         proxy_arp: parts.config.proxy_arp,
         proxy_arp_pvlan: parts.config.proxy_arp_pvlan,
         proxy_ndp: parts.config.proxy_ndp.iter().map(|address| (*address).into()).collect(),
+        neigh: neigh::settings(router, &parts.config),
     }
 }
 

@@ -10,9 +10,9 @@ use dataplane::fdb::{Entry, EntryKind};
 use dataplane::memory::{MemoryDevice, MemoryFrame};
 use proto::api::{DropInfo, FdbInfo, Filter, Link, PortInfo, StatusInfo, SwitchInfo, VlanInfo, WorkerInfo};
 use proto::config::PortKind;
-use rustix::process::{Resource, getrlimit};
 use wire::VlanId;
 
+use super::descriptors::descriptors;
 use super::transaction::netdev_of_link;
 use super::{Controller, DeviceState};
 use crate::compile::{PortParts, interface_port, member_port};
@@ -184,6 +184,7 @@ impl Controller {
                 turns: stats.turns.get(),
                 bursts: stats.bursts.get(),
                 frames: stats.frames.get(),
+                on_path: stats.on_path.get(),
                 sleeps: stats.sleeps.get(),
                 awake_ms: stats.awake_nanos.get() / 1_000_000,
             })
@@ -207,6 +208,7 @@ impl Controller {
             problems.truncate(shown);
             problems.push(format!("and {more} more"));
         }
+        let (open_fds, max_fds) = descriptors();
         StatusInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -220,8 +222,8 @@ impl Controller {
             ports: u32::try_from(self.compiled.ports.len()).unwrap_or(u32::MAX),
             ports_down,
             memory_bytes: resident_octets(),
-            open_fds: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1)) as u64,
-            max_fds: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+            open_fds,
+            max_fds,
             problems,
         }
     }

@@ -45,7 +45,6 @@ impl Controller {
         };
         let info = |(name, config, parts, router): (&String, &RouterConfig, &RouterParts, &Router)| RouterInfo {
             name: name.clone(),
-            zone: router.zone,
             forwarding: router.forwarding,
             interfaces: parts.interfaces.keys().cloned().collect(),
             routes: router.fib.iter().flat_map(|fib| fib.routes()).filter(|route| is_shown(route)).count() as u64,

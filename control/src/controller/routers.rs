@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use dataplane::clock::Nanos;
 use dataplane::conntrack::Status;
-use dataplane::router::Address;
+use dataplane::router::{Address, RouterId};
 use proto::config::Config;
 
 use super::Controller;
@@ -28,10 +28,10 @@ impl Controller {
     /// (`net/netfilter/nf_nat_masquerade.c`). All others go on, whatever else changed.
     pub(super) fn forget_flows(&self, old: &Compiled, now: Nanos) {
         for (name, before) in &old.routers {
-            let zone = before.id.0;
+            let id = before.id;
             let Some(after) = self.compiled.routers.get(name) else {
-                self.connections.flush(Some(zone), now);
-                self.forget_mappings(|mapping_zone, _| mapping_zone == zone);
+                self.connections.flush(Some(id), now);
+                self.forget_mappings(|router, _| router == id);
                 continue;
             };
             let kept = addresses(after);
@@ -42,17 +42,17 @@ impl Controller {
             let mut cursor = Some(0);
             while let Some(at) = cursor {
                 cursor = self.connections.delete_where(at, u32::MAX, now, |flow| {
-                    flow.original.zone == zone && flow.status.contains(Status::SRC_NAT) && gone.contains(&flow.reply.destination)
+                    flow.original.router() == id && flow.status.contains(Status::SRC_NAT) && gone.contains(&flow.reply.destination)
                 });
             }
-            self.forget_mappings(|mapping_zone, external| mapping_zone == zone && gone.contains(&external));
+            self.forget_mappings(|router, external| router == id && gone.contains(&external));
         }
     }
 
-    fn forget_mappings(&self, ends: impl Fn(u16, Address) -> bool) {
+    fn forget_mappings(&self, ends: impl Fn(RouterId, Address) -> bool) {
         let mut cursor = Some(0);
         while let Some(at) = cursor {
-            cursor = self.translations.remove(at, MAPPINGS, |mapping| ends(mapping.zone, mapping.external.0));
+            cursor = self.translations.remove(at, MAPPINGS, |mapping| ends(mapping.router, mapping.external.0));
         }
     }
 }

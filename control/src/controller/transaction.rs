@@ -157,12 +157,16 @@ impl Controller {
             .map(|(name, parts)| (name, &parts.config))
             .collect();
         self.make_room(&to_open, prepared)?;
+        let opens = !to_open.is_empty();
         for (name, port) in to_open {
             match self.open(name, port) {
                 Ok(device) => drop(prepared.opened.insert(name.clone(), device)),
                 Err(error) if strictness == Strictness::Strict => return Err(format!("port {name:?}: {error}")),
                 Err(error) => drop(prepared.lost.insert(name.clone(), error)),
             }
+        }
+        if opens && strictness == Strictness::Strict {
+            self.leaves_descriptors()?;
         }
         for (name, parts) in &compiled.ports {
             if parts.device == DevicePlan::Adjust

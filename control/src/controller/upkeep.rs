@@ -48,6 +48,7 @@ impl Controller {
             self.poll_devices(now);
             self.poll_hosts(now);
             self.poll_neighbours(now);
+            self.watch_descriptors(now);
             if self.sweep.switches.is_empty() {
                 self.sweep = Sweep { switches: self.compiled.switches.keys().cloned().collect(), cursor: 0 };
             }

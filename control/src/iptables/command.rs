@@ -97,6 +97,13 @@ pub fn run(args: &[String], family: Family, tables: &Tables, rules: Option<&Rout
     Ok(outcome)
 }
 
+/// Whether a command needs write access: all but those that list, check, or tell about the program. One that cannot be read does not, as
+/// nothing becomes of it.
+pub fn changes(args: &[String], family: Family) -> bool {
+    let reads = |command: &Global| matches!(command, Global::List | Global::ListRules | Global::Check | Global::Help | Global::Version);
+    Call::parse(args, family).is_ok_and(|call| !call.commands.iter().all(reads))
+}
+
 /// A command line, read.
 pub(super) struct Call {
     /// `-t`.

@@ -3,6 +3,7 @@
 //! Elements without a timeout are part of the configuration. Those with one live in the running set only: they are gone
 //! after a restart, as all of them are with the kernel's sets.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 
@@ -171,6 +172,11 @@ impl Call {
     }
 }
 
+/// Whether a command needs write access: all but `list`, `save` and `test`. One that cannot be read does not, as nothing becomes of it.
+pub fn changes(args: &[String]) -> bool {
+    Call::parse(args).is_ok_and(|call| !matches!(call.command, "list" | "save" | "test"))
+}
+
 /// Runs a command. `input` is what `restore` reads.
 ///
 /// # Errors
@@ -185,6 +191,7 @@ pub fn run(args: &[String], input: Option<&str>, scope: &Scope<'_>, json: bool) 
         live: Vec::new(),
         overlay: BTreeMap::new(),
         flushed: HashSet::new(),
+        references: OnceCell::new(),
     };
     let mut outcome = Outcome::default();
     let one = call.words.first().map(String::as_str);
@@ -196,15 +203,17 @@ pub fn run(args: &[String], input: Option<&str>, scope: &Scope<'_>, json: bool) 
             if let Some(name) = one {
                 work.get(name)?;
             }
+            let references = scope.references();
+            let of = |name: &str| references.get(name).copied().unwrap_or(0);
             let wanted = scope.sets.iter().filter(|(name, _)| one.is_none_or(|one| one == *name));
             if json {
-                outcome.json = Some(wanted.map(|(name, config)| scope.json(name, config)).collect());
+                outcome.json = Some(wanted.map(|(name, config)| scope.json(name, config, of(name))).collect());
             } else if call.names {
                 wanted.for_each(|(name, _)| outcome.text += &format!("{name}\n"));
             } else if call.command == "save" || call.save {
                 wanted.for_each(|(name, config)| scope.save(&mut outcome.text, name, config));
             } else {
-                wanted.for_each(|(name, config)| scope.list(&mut outcome.text, name, config, call.terse));
+                wanted.for_each(|(name, config)| scope.list(&mut outcome.text, name, config, of(name), call.terse));
             }
             return Ok(outcome);
         }
@@ -264,20 +273,23 @@ impl Scope<'_> {
         self.members(name, config).into_iter().map(text).collect()
     }
 
-    fn references(&self, set: &str) -> usize {
-        let mut count = 0;
+    /// How many times rules name each set.
+    fn references(&self) -> HashMap<String, usize> {
+        let mut counts = HashMap::new();
         for (tables, family) in self.tables.iter().zip([Family::V4, Family::V6]) {
             let rules = Table::ALL.into_iter().flat_map(|table| table_of(tables, table).values()).flat_map(|chain| &chain.rules);
             for rule in rules.filter(|text| text.contains("-set")).filter_map(|text| memo::parse(text, family).ok()) {
-                let names = |data: &Data| matches!(data, Data::Text(name) if name == set);
-                let clauses = rule.matches.iter().filter(|clause| clause.module.name == "set");
-                count += clauses.flat_map(|clause| &clause.args).filter(|arg| names(&arg.value.data)).count();
+                for arg in rule.matches.iter().filter(|clause| clause.module.name == "set").flat_map(|clause| &clause.args) {
+                    if let Data::Text(name) = &arg.value.data {
+                        *counts.entry(name.clone()).or_default() += 1;
+                    }
+                }
             }
         }
-        count
+        counts
     }
 
-    fn list(&self, text: &mut String, name: &str, config: &SetConfig, terse: bool) {
+    fn list(&self, text: &mut String, name: &str, config: &SetConfig, references: usize, terse: bool) {
         if !text.is_empty() {
             text.push('\n');
         }
@@ -287,7 +299,7 @@ impl Scope<'_> {
             "Name: {name}\nType: {}\nHeader: {}\nReferences: {}\nNumber of entries: {}\n",
             config.kind,
             header(config),
-            self.references(name),
+            references,
             members.len()
         );
         if !terse {
@@ -301,7 +313,7 @@ impl Scope<'_> {
         self.texts(name, config).iter().for_each(|member| *text += &format!("add {name} {member}\n"));
     }
 
-    fn json(&self, name: &str, config: &SetConfig) -> Value {
+    fn json(&self, name: &str, config: &SetConfig, references: usize) -> Value {
         let SetConfig { kind, family, maxelem, timeout, range, .. } = config;
         let options = sets::options(config).ok();
         let members = self.members(name, config).into_iter().filter_map(|(element, left)| {
@@ -313,7 +325,7 @@ impl Scope<'_> {
         });
         json!({
             "name": name, "type": kind, "family": family, "maxelem": maxelem, "timeout": timeout, "range": range,
-            "references": self.references(name), "members": members.collect::<Vec<_>>(),
+            "references": references, "members": members.collect::<Vec<_>>(),
         })
     }
 }
@@ -344,6 +356,8 @@ struct Work<'w> {
     /// What `live` comes to: whether an element with a timeout is there, and which sets have none but these.
     overlay: BTreeMap<String, HashMap<Element, bool>>,
     flushed: HashSet<String>,
+    /// As [`Scope::references`], once it was asked for.
+    references: OnceCell<HashMap<String, usize>>,
 }
 
 impl Work<'_> {
@@ -369,7 +383,7 @@ impl Work<'_> {
     }
 
     fn unused(&self, name: &str, what: &str) -> Result<(), String> {
-        match self.scope.references(name) {
+        match self.references.get_or_init(|| self.scope.references()).get(name).copied().unwrap_or(0) {
             0 => Ok(()),
             count => Err(format!("Set cannot be {what}: it is in use by a kernel component ({count} rules match set {name:?})")),
         }

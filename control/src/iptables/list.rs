@@ -1,5 +1,6 @@
 //! What `iptables -L`, `-S` and `iptables-save` print.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use dataplane::router::Family;
@@ -128,15 +129,29 @@ impl View<'_> {
         self.config(table).values().flat_map(|config| &config.rules).filter(|text| text.contains(chain)).filter(jumps).count()
     }
 
+    /// How many rules of a table jump to each of its chains.
+    fn all_references(&self, table: Table) -> HashMap<String, usize> {
+        let mut counts = HashMap::new();
+        for text in self.config(table).values().flat_map(|config| &config.rules) {
+            if let Ok(rule) = memo::parse(text, self.family)
+                && let Jump::Chain { name, .. } = &rule.jump
+            {
+                *counts.entry(name.clone()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
     /// `-L`: a table for people, of all chains or one, or one rule.
     pub fn table_text(&self, table: Table, only: Option<&str>, number: Option<usize>, style: Style) -> String {
         let mut text = String::new();
+        let references = self.all_references(table);
         for (name, chain) in chains(table, self.config(table)).filter(|(name, _)| only.is_none_or(|only| only == *name)) {
             if number.is_none() {
                 if !text.is_empty() {
                     text.push('\n');
                 }
-                self.header(&mut text, table, name, chain, style);
+                self.header(&mut text, table, (name, chain), references.get(name).copied().unwrap_or(0), style);
             }
             for (index, rule) in chain.rules.iter().enumerate() {
                 if number.is_none_or(|number| number == index + 1) {
@@ -150,14 +165,14 @@ impl View<'_> {
         text
     }
 
-    fn header(&self, text: &mut String, table: Table, name: &str, chain: &ChainConfig, style: Style) {
+    fn header(&self, text: &mut String, table: Table, (name, chain): (&str, &ChainConfig), references: usize, style: Style) {
         let _ = if hook_of(table, name).is_some() {
             let counts = self.policy_counts(table, name);
             let count = |count| short(count, style.exact, "");
             let counted = if style.verbose { format!(" {} packets, {} bytes", count(counts.0), count(counts.1)) } else { String::new() };
             writeln!(text, "Chain {name} (policy {}{counted})", policy(chain))
         } else {
-            writeln!(text, "Chain {name} ({} references)", self.references(table, name))
+            writeln!(text, "Chain {name} ({references} references)")
         };
         if style.line_numbers {
             text.push_str("num  ");
@@ -174,6 +189,7 @@ impl View<'_> {
 
     /// What `-L` and `-S` show, for programs.
     pub fn json(&self, table: Table, only: Option<&str>, number: Option<usize>) -> Value {
+        let references = self.all_references(table);
         let list = chains(table, self.config(table)).filter(|(name, _)| only.is_none_or(|only| only == *name)).map(|(name, chain)| {
             let rules: Vec<Value> = chain
                 .rules
@@ -189,7 +205,7 @@ impl View<'_> {
                 let (packets, bytes) = self.policy_counts(table, name);
                 json!({ "chain": name, "policy": policy(chain), "packets": packets, "bytes": bytes, "rules": rules })
             } else {
-                json!({ "chain": name, "references": self.references(table, name), "rules": rules })
+                json!({ "chain": name, "references": references.get(name).copied().unwrap_or(0), "rules": rules })
             }
         });
         json!({ "table": table.name(), "chains": list.collect::<Vec<_>>() })

@@ -10,7 +10,7 @@ use dataplane::router::Family;
 use super::rule::Rule;
 
 /// Rules kept at most, per family and thread.
-const KEPT_MAX: usize = 32_768;
+const KEPT_MAX: usize = super::compile::RULES_MAX;
 
 thread_local! {
     static KEPT: RefCell<[HashMap<String, Arc<Rule>>; 2]> = RefCell::default();

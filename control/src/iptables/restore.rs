@@ -184,6 +184,11 @@ fn rule(work: &mut Work, table: Table, line: &str, number: usize, family: Family
         false => (None, line),
     };
     let words = lex::split(rest)?;
+    // One file may serve both programs: each leaves out the rules of the other (iptables(8), -4 and -6).
+    let other = if family == Family::V4 { ["-6", "--ipv6"] } else { ["-4", "--ipv4"] };
+    if words.iter().any(|word| other.contains(&word.as_str())) {
+        return Ok(());
+    }
     let mut call = Call::parse(&words, family)?;
     if call.table.is_some() {
         return Err("the -t option cannot be used in a restore file: the table is that of the line *TABLE".to_owned());

@@ -11,7 +11,7 @@ use wire::MacAddr;
 use super::entry::{Entry, Nud};
 use super::frames;
 use super::own::Own;
-use super::settings::{InterfaceSettings, NeighbourSettings};
+use super::settings::{InterfaceSettings, NeighbourSettings, RouterSettings, TableSettings};
 
 /// A neighbour, or an address of the router: the address at an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,15 +81,16 @@ pub struct NeighbourStatus {
 /// The neighbours of one router.
 #[derive(Debug)]
 pub struct NeighbourAgent {
-    pub(super) settings: NeighbourSettings,
-    pub(super) forwarding: bool,
+    pub(super) settings: RouterSettings,
     pub(super) interfaces: BTreeMap<InterfaceId, InterfaceSettings>,
     pub(super) entries: BTreeMap<Key, Entry>,
-    /// Entries by interface.
-    counts: BTreeMap<InterfaceId, usize>,
+    /// Entries that are not permanent, by family and interface.
+    counts: [BTreeMap<InterfaceId, usize>; 2],
+    /// When those without use were removed last, by family.
+    collected: [Option<Nanos>; 2],
     pub(super) own: BTreeMap<Key, Own>,
     /// Answers for others, with the time they are due.
-    pub(super) delayed: VecDeque<(Nanos, InterfaceId, Vec<u8>)>,
+    pub(super) delayed: VecDeque<Delayed>,
     random: u64,
     /// No deadline is before this.
     next: Option<Nanos>,
@@ -100,18 +101,32 @@ pub struct NeighbourAgent {
     table_full_logged: Option<Nanos>,
 }
 
+/// An answer for another station.
+#[derive(Debug)]
+pub(super) struct Delayed {
+    at: Nanos,
+    interface: InterfaceId,
+    family: Family,
+    octets: Vec<u8>,
+}
+
+/// Entries above `gc_thresh2` are removed no more often than this, and only when they were not used for this time (`neigh_alloc`,
+/// `neigh_forced_gc`).
+const COLLECT_INTERVAL: Nanos = 5_000_000_000;
+/// Entries of a large table whose timers are looked at, or that may be removed to make room for others, one by one.
+const LARGE: usize = 1024;
 /// No more often than this is the administrator told that a table is full.
 const LOG_INTERVAL: Nanos = 60_000_000_000;
 
 impl NeighbourAgent {
     /// An agent without interfaces. `seed` makes its delays different from those of others.
-    pub fn new(settings: NeighbourSettings, seed: u64) -> NeighbourAgent {
+    pub fn new(seed: u64) -> NeighbourAgent {
         NeighbourAgent {
-            settings,
-            forwarding: false,
+            settings: RouterSettings::default(),
             interfaces: BTreeMap::new(),
             entries: BTreeMap::new(),
-            counts: BTreeMap::new(),
+            counts: Default::default(),
+            collected: [None; 2],
             own: BTreeMap::new(),
             delayed: VecDeque::new(),
             random: seed | 1,
@@ -127,18 +142,18 @@ impl NeighbourAgent {
     pub fn configure(
         &mut self,
         now: Nanos,
-        forwarding: bool,
+        settings: RouterSettings,
         interfaces: BTreeMap<InterfaceId, InterfaceSettings>,
         permanent: &[(Key, MacAddr)],
     ) {
-        self.forwarding = forwarding;
+        self.settings = settings;
         let before = std::mem::replace(&mut self.interfaces, interfaces);
         let fixed = |key: &Key| permanent.iter().any(|(fixed, _)| fixed == key);
         let gone =
             |key: &Key, entry: &Entry| !self.interfaces.contains_key(&key.interface) || (entry.state == Nud::Permanent && !fixed(key));
         let gone: Vec<Key> = self.entries.iter().filter(|(key, entry)| gone(key, entry)).map(|(key, _)| *key).collect();
         gone.iter().for_each(|key| self.remove(key));
-        self.delayed.retain(|(_, interface, _)| self.interfaces.contains_key(interface));
+        self.delayed.retain(|delayed| self.interfaces.contains_key(&delayed.interface));
         for (key, mac) in permanent {
             let exists = self.interfaces.contains_key(&key.interface);
             if exists && self.entries.get(key).is_none_or(|entry| entry.state != Nud::Permanent || entry.mac != Some(*mac)) {
@@ -219,6 +234,22 @@ impl NeighbourAgent {
         self.table_full
     }
 
+    /// Times and limits of a neighbour.
+    pub(super) fn neigh(&self, key: &Key) -> NeighbourSettings {
+        let default = if key.family == Family::V4 { NeighbourSettings::ARP } else { NeighbourSettings::ND };
+        self.interfaces.get(&key.interface).map_or(default, |interface| interface.neigh[key.family.index()])
+    }
+
+    /// Limits of the table of a family.
+    fn table(&self, family: Family) -> TableSettings {
+        self.settings.tables[family.index()]
+    }
+
+    /// Entries of a family that are not permanent.
+    fn count(&self, family: Family) -> usize {
+        self.counts[family.index()].values().sum()
+    }
+
     /// A number below `bound`, by chance.
     pub(super) fn random_below(&mut self, bound: u64) -> u64 {
         // xorshift64 (Marsaglia 2003): enough to spread delays.
@@ -240,14 +271,14 @@ impl NeighbourAgent {
             && !self.own.contains_key(&key);
         if self.entries.contains_key(&key) {
             self.used(now, &key);
-        } else if usable && self.make_room(now, key.interface, out) {
+        } else if usable && self.make_room(now, &key, out) {
             self.put(key, Entry::new(now, Nud::Incomplete, None));
-            self.probe(now, &key, out);
+            if self.neigh(&key).mcast_solicit == 0 { self.fail(now, &key) } else { self.probe(now, &key, out) }
         }
     }
 
     fn used(&mut self, now: Nanos, key: &Key) {
-        let delay = now + self.settings.delay_first_probe_time;
+        let delay = now + self.neigh(key).delay_first_probe_time;
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.used = now;
         if entry.state == Nud::Stale {
@@ -259,7 +290,7 @@ impl NeighbourAgent {
     /// Takes up what a neighbour said of itself (`__neigh_update`). `replace` lets another address take the place of the known
     /// one; without it, and `weak`, the known one is doubted.
     pub(super) fn update(&mut self, now: Nanos, key: &Key, mac: MacAddr, state: Nud, replace: bool, weak: bool) {
-        let settings = self.settings;
+        let settings = self.neigh(key);
         let reachable = settings.base_reachable_time / 2 + self.random_below(settings.base_reachable_time);
         let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.state != Nud::Permanent) else { return };
         let (same, mut state, mut mac) = (entry.mac == Some(mac), state, mac);
@@ -291,7 +322,7 @@ impl NeighbourAgent {
     /// Enters a neighbour that spoke first, or updates it; stale, as nobody has proved to be there.
     pub(super) fn learn(&mut self, now: Nanos, key: Key, mac: MacAddr, out: &mut Vec<Action>) {
         if !self.entries.contains_key(&key) {
-            if !self.make_room(now, key.interface, out) {
+            if !self.make_room(now, &key, out) {
                 return;
             }
             self.put(key, Entry::new(now, Nud::Incomplete, None));
@@ -300,29 +331,38 @@ impl NeighbourAgent {
     }
 
     pub(super) fn put(&mut self, key: Key, entry: Entry) {
-        if self.entries.insert(key, entry).is_none() {
-            *self.counts.entry(key.interface).or_default() += 1;
-        }
+        let counts = |entry: &Entry| usize::from(entry.state != Nud::Permanent);
+        let after = counts(&entry);
+        let before = self.entries.insert(key, entry).map_or(0, |before| counts(&before));
+        let count = self.counts[key.family.index()].entry(key.interface).or_default();
+        *count = *count + after - before;
     }
 
     pub(super) fn remove(&mut self, key: &Key) {
         let Some(entry) = self.entries.remove(key) else { return };
-        if let Some(count) = self.counts.get_mut(&key.interface) {
+        if let Some(count) = self.counts[key.family.index()].get_mut(&key.interface).filter(|_| entry.state != Nud::Permanent) {
             *count -= 1;
         }
         self.dirty |= entry.state != Nud::Incomplete;
     }
 
-    /// Makes room for one more neighbour at an interface; `false` when there is none. The interface that holds most loses
-    /// first, then the one that needs room: one that failed, then a stale one, then one that has not answered yet, of each kind
-    /// the one longest without use. A neighbour in use goes only when its interface holds more than half of the table and
-    /// another one needs room.
-    fn make_room(&mut self, now: Nanos, interface: InterfaceId, out: &mut Vec<Action>) -> bool {
-        if self.entries.len() < self.settings.gc_thresh3 {
+    /// Makes room for one more neighbour; `false` when there is none. Of its family, the interface that holds most entries loses first,
+    /// then the one that needs room: one that failed, then a stale one, then one that has not answered yet, of each kind the one
+    /// longest without use. A neighbour in use goes only when its interface holds more than half of the table and another one needs
+    /// room. A large table loses several at once, as it takes long to look at.
+    fn make_room(&mut self, now: Nanos, key: &Key, out: &mut Vec<Action>) -> bool {
+        let Key { interface, family, .. } = *key;
+        let TableSettings { gc_thresh2, gc_thresh3, .. } = self.table(family);
+        let count = self.count(family);
+        if count >= gc_thresh2 {
+            self.collect(now, family, count - gc_thresh2);
+        }
+        if self.count(family) < gc_thresh3 {
             return true;
         }
-        let (fullest, held) = self.counts.iter().max_by_key(|(_, count)| **count).map_or((interface, 0), |(id, count)| (*id, *count));
-        let may_take_used = fullest != interface && held > self.settings.gc_thresh3 / 2;
+        let counts = &self.counts[family.index()];
+        let (fullest, held) = counts.iter().max_by_key(|(_, count)| **count).map_or((interface, 0), |(id, count)| (*id, *count));
+        let may_take_used = fullest != interface && held > gc_thresh3 / 2;
         let rank = |state: Nud| match state {
             Nud::Failed => Some(0),
             Nud::Stale => Some(1),
@@ -330,30 +370,59 @@ impl NeighbourAgent {
             Nud::Permanent => None,
             used => (may_take_used && used.is_in_use()).then_some(3),
         };
-        let victim_at = |interface: InterfaceId| {
-            let there = self.entries.iter().filter(|(key, _)| key.interface == interface);
-            let ranked = there.filter_map(|(key, entry)| Some(((rank(entry.state)?, entry.used), *key)));
-            ranked.min().map(|(_, key)| key)
-        };
-        if let Some(victim) = victim_at(fullest).or_else(|| victim_at(interface)) {
-            self.remove(&victim);
-            return true;
+        for of in [fullest, interface] {
+            let there = self.entries.iter().filter(|(key, _)| key.interface == of && key.family == family);
+            let mut ranked: Vec<_> = there.filter_map(|(key, entry)| Some(((rank(entry.state)?, entry.used), *key))).collect();
+            let victims = (gc_thresh3 / LARGE).clamp(1, ranked.len().max(1));
+            if ranked.len() > victims {
+                ranked.select_nth_unstable(victims - 1);
+            }
+            ranked.iter().take(victims).for_each(|(_, victim)| self.remove(victim));
+            if !ranked.is_empty() && self.count(family) < gc_thresh3 {
+                return true;
+            }
         }
         self.table_full += 1;
         if self.table_full_logged.is_none_or(|at| now.saturating_sub(at) >= LOG_INTERVAL) {
             self.table_full_logged = Some(now);
-            out.push(Action::Warn(format!("neighbour table is full: {} entries, all in use (gc_thresh3)", self.settings.gc_thresh3)));
+            out.push(Action::Warn(format!("neighbour table is full: {gc_thresh3} entries, all in use (gc_thresh3)")));
         }
         false
     }
 
+    /// Removes up to `excess` entries of a family that nobody has used for a while, those that failed first (`neigh_forced_gc`).
+    fn collect(&mut self, now: Nanos, family: Family, excess: usize) {
+        let collected = &mut self.collected[family.index()];
+        if collected.is_some_and(|at| now.saturating_sub(at) < COLLECT_INTERVAL) {
+            return;
+        }
+        *collected = Some(now);
+        let is_idle = |entry: &Entry| now.saturating_sub(entry.used.max(entry.updated)) >= COLLECT_INTERVAL;
+        let goes = |entry: &Entry| entry.state == Nud::Failed || entry.state == Nud::Stale && is_idle(entry);
+        let idle = self.entries.iter().filter(|(key, entry)| key.family == family && goes(entry));
+        let mut idle: Vec<_> = idle.map(|(key, entry)| (entry.state != Nud::Failed, entry.used, *key)).collect();
+        idle.sort_unstable();
+        idle.iter().take(excess).for_each(|(.., key)| self.remove(key));
+    }
+
+    /// Gives a neighbour up: senders are told for a moment; then the next packet makes the router ask anew.
+    fn fail(&mut self, now: Nanos, key: &Key) {
+        let until = now + self.neigh(key).retrans_time;
+        if let Some(entry) = self.entries.get_mut(key) {
+            (entry.state, entry.updated, entry.deadline) = (Nud::Failed, now, Some(until));
+            self.dirty = true;
+            self.wake_at(until);
+        }
+    }
+
     /// Sends a probe and waits for the answer.
     fn probe(&mut self, now: Nanos, key: &Key, out: &mut Vec<Action>) {
-        let deadline = now + self.settings.retrans_time;
+        let settings = self.neigh(key);
+        let deadline = now + settings.retrans_time;
         let Some(interface) = self.interfaces.get(&key.interface) else { return };
         let Some(entry) = self.entries.get_mut(key) else { return };
         (entry.probes, entry.deadline) = (entry.probes + 1, Some(deadline));
-        let known = entry.mac.filter(|_| entry.state == Nud::Probe);
+        let known = entry.mac.filter(|_| entry.state == Nud::Probe && entry.probes <= settings.ucast_solicit);
         let source = match key.family {
             Family::V4 => {
                 // An interface without an address borrows that of another, as Linux does.
@@ -396,24 +465,22 @@ impl NeighbourAgent {
             self.entry_deadline(now, &key, out);
         }
         if let Some(at) = self.entries.values().filter_map(|entry| entry.deadline).min() {
-            self.wake_at(at);
+            // To look at every entry of a large table whenever one of them is due would take all the time there is.
+            let grain = (self.entries.len() / LARGE) as u64 * 1_000_000;
+            self.wake_at(at.max(now + grain));
         }
     }
 
     fn entry_deadline(&mut self, now: Nanos, key: &Key, out: &mut Vec<Action>) {
-        let settings = self.settings;
-        let many = self.entries.len() > settings.gc_thresh1;
+        let settings = self.neigh(key);
+        let many = self.count(key.family) > self.table(key.family).gc_thresh1;
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.deadline = None;
         let state = entry.state;
         match state {
             Nud::Incomplete if entry.probes < settings.mcast_solicit => self.probe(now, key, out),
-            Nud::Probe if entry.probes < settings.ucast_solicit => self.probe(now, key, out),
-            Nud::Incomplete | Nud::Probe => {
-                // Senders are told for a moment; then the next packet makes the router ask anew.
-                (entry.state, entry.updated, entry.deadline) = (Nud::Failed, now, Some(now + settings.retrans_time));
-                self.dirty = true;
-            }
+            Nud::Probe if entry.probes < settings.ucast_solicit + settings.mcast_resolicit => self.probe(now, key, out),
+            Nud::Incomplete | Nud::Probe => self.fail(now, key),
             Nud::Reachable if now < entry.used + settings.delay_first_probe_time => {
                 (entry.state, entry.updated, entry.deadline) = (Nud::Delay, now, Some(now + settings.delay_first_probe_time));
             }
@@ -422,7 +489,7 @@ impl NeighbourAgent {
             }
             Nud::Delay => {
                 (entry.state, entry.updated, entry.probes) = (Nud::Probe, now, 0);
-                self.probe(now, key, out);
+                if settings.ucast_solicit + settings.mcast_resolicit == 0 { self.fail(now, key) } else { self.probe(now, key, out) }
             }
             Nud::Stale if many && now >= entry.used.max(entry.updated) + settings.gc_stale_time => self.remove(key),
             Nud::Stale => entry.deadline = Some(now + settings.gc_stale_time),
@@ -432,10 +499,12 @@ impl NeighbourAgent {
     }
 
     /// Sends an answer for another station after a while: the station itself may answer first.
-    pub(super) fn send_delayed(&mut self, now: Nanos, interface: InterfaceId, octets: Vec<u8>) {
-        if self.delayed.len() < self.settings.proxy_qlen {
-            let at = now + self.random_below(self.settings.proxy_delay);
-            self.delayed.push_back((at, interface, octets));
+    pub(super) fn send_delayed(&mut self, now: Nanos, interface: InterfaceId, family: Family, octets: Vec<u8>) {
+        let Some(settings) = self.interfaces.get(&interface).map(|interface| interface.neigh[family.index()]) else { return };
+        let waiting = self.delayed.iter().filter(|delayed| delayed.interface == interface && delayed.family == family);
+        if waiting.count() < settings.proxy_qlen || settings.proxy_delay == 0 {
+            let at = now + self.random_below(settings.proxy_delay);
+            self.delayed.push_back(Delayed { at, interface, family, octets });
             self.wake_at(at);
         }
     }
@@ -443,9 +512,9 @@ impl NeighbourAgent {
     fn delayed_deadlines(&mut self, now: Nanos, out: &mut Vec<Action>) {
         for _ in 0..self.delayed.len() {
             match self.delayed.pop_front() {
-                Some((at, interface, octets)) if at <= now => out.push(Action::Send { interface, octets }),
+                Some(Delayed { at, interface, octets, .. }) if at <= now => out.push(Action::Send { interface, octets }),
                 Some(later) => {
-                    self.wake_at(later.0);
+                    self.wake_at(later.at);
                     self.delayed.push_back(later);
                 }
                 None => {}

@@ -49,7 +49,7 @@ impl NeighbourAgent {
         if is_request {
             let proxied = match route(target) {
                 Some(RouteKind::Local { .. }) => false,
-                Some(RouteKind::Unicast { interface: out, .. }) if self.forwarding => {
+                Some(RouteKind::Unicast { interface: out, .. }) if self.settings.forwarding => {
                     if out == interface {
                         settings.proxy_arp_pvlan && sender != target
                     } else {
@@ -67,14 +67,15 @@ impl NeighbourAgent {
                 if is_local || to_us {
                     out.push(Action::Send { interface, octets });
                 } else {
-                    self.send_delayed(now, interface, octets);
+                    self.send_delayed(now, interface, Family::V4, octets);
                 }
                 return;
             }
         }
         if let Some(entry) = self.entries.get(&key) {
             let gratuitous = sender == target;
-            let replace = gratuitous || now >= entry.updated + self.settings.locktime;
+            let locktime = self.neigh(&key).locktime;
+            let replace = gratuitous || now >= entry.updated + locktime;
             // What was sent to all proves nothing.
             let state = if !is_request && to_us { Nud::Reachable } else { Nud::Stale };
             self.update(now, &key, sender_mac, state, replace, false);

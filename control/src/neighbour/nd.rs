@@ -48,7 +48,7 @@ impl NeighbourAgent {
             Some(own) if own.is_tentative() && tries => return self.conflict(now, &target, source_mac, out),
             Some(own) if !own.is_ready() => return,
             Some(_) => false,
-            None if self.forwarding && settings.proxy_ndp.contains(&target.address) => true,
+            None if self.settings.forwarding && settings.proxy_ndp.contains(&target.address) => true,
             None => return,
         };
         if self.own.contains_key(&source) {
@@ -68,10 +68,10 @@ impl NeighbourAgent {
             let known = self.entries.get(&source).and_then(|entry| entry.mac);
             (message.source, message.link_layer_address.or(known).unwrap_or(source_mac))
         };
-        let flags = Flags { router: self.forwarding, solicited: !tries, replace: !proxied };
+        let flags = Flags { router: self.settings.forwarding, solicited: !tries, replace: !proxied };
         let octets = frames::advertisement(mac, message.target, to, to_mac, flags);
         if proxied && message.destination.is_multicast() {
-            self.send_delayed(now, interface, octets);
+            self.send_delayed(now, interface, Family::V6, octets);
         } else {
             out.push(Action::Send { interface, octets });
         }

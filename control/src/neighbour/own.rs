@@ -87,7 +87,7 @@ impl NeighbourAgent {
     pub(super) fn own_deadlines(&mut self, now: Nanos, out: &mut Vec<Action>) {
         let due: Vec<Key> = self.own.iter().filter(|(_, own)| own.next.is_some_and(|at| at <= now)).map(|(key, _)| *key).collect();
         for key in due {
-            let retrans = self.settings.retrans_time;
+            let retrans = self.neigh(&key).retrans_time;
             let Some(own) = self.own.get_mut(&key) else { continue };
             own.next = None;
             match own.state {
@@ -118,7 +118,7 @@ impl NeighbourAgent {
         let octets = match key.family {
             Family::V4 => frames::arp_request(interface.mac, key.address.to_v4(), key.address.to_v4(), None),
             Family::V6 => {
-                let flags = Flags { router: self.forwarding, solicited: false, replace: true };
+                let flags = Flags { router: self.settings.forwarding, solicited: false, replace: true };
                 frames::advertisement(interface.mac, key.address.to_v6(), ALL_NODES, MacAddr::BROADCAST, flags)
             }
         };

@@ -14,12 +14,17 @@ use wire::MacAddr;
 use super::frames::{self, Flags};
 use super::*;
 
+mod timers;
+
 const SECOND: Nanos = 1_000_000_000;
 const LAN: InterfaceId = InterfaceId(0);
 const WAN: InterfaceId = InterfaceId(1);
 const LAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xaa]);
 const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const OTHER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x22]);
+
+const ROUTER: RouterSettings =
+    RouterSettings { forwarding: true, tables: [TableSettings { gc_thresh1: 128, gc_thresh2: 512, gc_thresh3: 1024 }; 2] };
 
 fn ip4(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
@@ -55,6 +60,7 @@ fn interface(name: &str, mac: MacAddr, addresses: &[(&str, u8)]) -> InterfaceSet
         proxy_arp: false,
         proxy_arp_pvlan: false,
         proxy_ndp: BTreeSet::new(),
+        neigh: [NeighbourSettings::ARP, NeighbourSettings::ND],
     }
 }
 
@@ -78,7 +84,17 @@ impl Lab {
             .iter()
             .map(|(id, settings)| {
                 let addresses = settings.addresses.clone();
-                (*id, Interface { port: PortId(0), mac: settings.mac, mtu: 1500, addresses, rp_filter: RpFilter::Off })
+                (
+                    *id,
+                    Interface {
+                        port: PortId(0),
+                        mac: settings.mac,
+                        mtu: 1500,
+                        addresses,
+                        rp_filter: RpFilter::Off,
+                        waiting: Default::default(),
+                    },
+                )
             })
             .collect();
         let of = |family, default: &str| {
@@ -88,8 +104,8 @@ impl Lab {
             Fib::new(family, routes)
         };
         let (v4, v6) = (of(Family::V4, "203.0.113.1"), of(Family::V6, "fe80::9"));
-        let mut agent = NeighbourAgent::new(NeighbourSettings::default(), 7);
-        agent.configure(0, true, interfaces, &[]);
+        let mut agent = NeighbourAgent::new(7);
+        agent.configure(0, ROUTER, interfaces, &[]);
         Lab { agent, v4, v6, now: 0, sent: Vec::new(), warnings: Vec::new() }
     }
 
@@ -320,13 +336,13 @@ fn addresses_are_announced_at_start_and_when_they_or_the_mac_change() {
     first.sort();
     assert_eq!(announced(&mut lab), first);
 
-    lab.agent.configure(lab.now, true, interfaces(), &[]);
+    lab.agent.configure(lab.now, ROUTER, interfaces(), &[]);
     lab.pass(10 * SECOND);
     assert!(announced(&mut lab).is_empty(), "nothing changed");
     let mut changed = interfaces();
     changed.get_mut(&LAN).unwrap().mac = OTHER_MAC;
     changed.get_mut(&WAN).unwrap().addresses = interface("wan", OTHER_MAC, &[("203.0.113.6", 30)]).addresses;
-    lab.agent.configure(lab.now, true, changed, &[]);
+    lab.agent.configure(lab.now, ROUTER, changed, &[]);
     lab.pass(10 * SECOND);
     assert_eq!(announced(&mut lab), twice(&["192.168.45.2", "203.0.113.6", "fe80::1", "2001:db8:1::1"]));
 }
@@ -395,31 +411,36 @@ fn an_arp_flood_pushes_out_nobody_in_use() {
         let octets = frames::neighbour_solicitation(HOST_MAC, from, ip6("2001:db8:1::1"), None);
         assert_eq!(lab.frame(LAN, &octets).len(), 1, "each is answered");
     }
-    assert_eq!(lab.agent.neighbours().count(), NeighbourSettings::default().gc_thresh3);
+    let v6 = |lab: &Lab| lab.agent.neighbours().filter(|entry| entry.key.family == Family::V6).count();
+    assert_eq!(v6(&lab), TableSettings::default().gc_thresh3);
     assert!(used.iter().all(|host| lab.state(*host) == Some(Nud::Reachable)));
     assert_eq!(lab.state(gateway), Some(Nud::Stale), "another interface does not pay for it");
     // Packets to addresses nobody has do not either.
     for i in 0..3000 {
         lab.event(Event::Needed(key(LAN, &format!("2001:db8:1::ffff:{i:x}"))));
     }
-    assert_eq!(lab.agent.neighbours().count(), NeighbourSettings::default().gc_thresh3);
+    assert_eq!(v6(&lab), TableSettings::default().gc_thresh3);
     assert!(used.iter().all(|host| lab.state(*host) == Some(Nud::Reachable)) && lab.state(gateway).is_some());
 }
 
 #[test]
 fn a_table_of_neighbours_in_use_refuses_its_own_interface_but_not_another() {
     let mut lab = Lab::settled();
-    let full = NeighbourSettings::default().gc_thresh3;
+    let full = TableSettings::default().gc_thresh3;
     for i in 0..full {
         let host = format!("2001:db8:1::1:{i:x}");
         lab.event(Event::Needed(key(LAN, &host)));
         lab.frame(LAN, &advert(HOST_MAC, &host, true, true));
     }
-    lab.event(Event::Needed(key(LAN, "192.168.45.3")));
-    assert_eq!((lab.state(key(LAN, "192.168.45.3")), lab.agent.table_full(), lab.warnings.len()), (None, 1, 1));
-    lab.event(Event::Needed(key(WAN, "203.0.113.1")));
-    assert_eq!(lab.state(key(WAN, "203.0.113.1")), Some(Nud::Incomplete));
+    let (here, there) = (key(LAN, "2001:db8:1::2:1"), key(WAN, "fe80::9"));
+    lab.event(Event::Needed(here));
+    assert_eq!((lab.state(here), lab.agent.table_full(), lab.warnings.len()), (None, 1, 1));
+    lab.event(Event::Needed(there));
+    assert_eq!(lab.state(there), Some(Nud::Incomplete));
     assert_eq!(lab.agent.neighbours().count(), full);
+    // The tables of the families are apart.
+    lab.event(Event::Needed(key(LAN, "192.168.45.3")));
+    assert_eq!(lab.agent.neighbours().count(), full + 1);
 }
 
 #[test]
@@ -513,17 +534,17 @@ fn proxied_solicitations() {
 fn permanent_neighbours_stay_as_they_are_configured() {
     let mut lab = Lab::settled();
     let host = key(LAN, "192.168.45.3");
-    lab.agent.configure(lab.now, true, interfaces(), &[(host, HOST_MAC)]);
+    lab.agent.configure(lab.now, ROUTER, interfaces(), &[(host, HOST_MAC)]);
     assert_eq!(lab.agent.publication().unwrap()[0].mac, Some(HOST_MAC));
     lab.frame(LAN, &request(OTHER_MAC, "192.168.45.3", "192.168.45.3"));
     lab.frame(LAN, &request(OTHER_MAC, "192.168.45.3", "192.168.45.2"));
     lab.pass(1000 * SECOND);
     assert_eq!((lab.state(host), lab.mac(host)), (Some(Nud::Permanent), Some(HOST_MAC)));
-    lab.agent.configure(lab.now, true, interfaces(), &[]);
+    lab.agent.configure(lab.now, ROUTER, interfaces(), &[]);
     assert_eq!(lab.state(host), None);
     let mut without = interfaces();
     without.remove(&LAN);
     lab.frame(LAN, &request(HOST_MAC, "192.168.45.3", "192.168.45.2"));
-    lab.agent.configure(lab.now, true, without, &[]);
+    lab.agent.configure(lab.now, ROUTER, without, &[]);
     assert_eq!(lab.agent.neighbours().count(), 0);
 }

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use dataplane::clock::Nanos;
 use dataplane::conntrack::FlowInfo;
 use mio::net::UnixStream;
-use proto::api::{Event, MonitorReply, REQUEST_MAX};
+use proto::api::{Event, MonitorReply, REQUEST_MAX, REQUEST_READER_MAX, error};
 use proto::conntrack::{FlowEvent, MonitorFlowsReply};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,13 +23,16 @@ use crate::controller::Controller;
 
 /// Octets of unread answers above which no further answer is begun.
 const OUTPUT_LOW: usize = 64 << 10;
+/// Octets of an unread answer from which on the client must take some of it now and then. Pieces of lists are shorter, as somebody may be
+/// looking at a page of them.
+const ANSWER_LONG: usize = 1 << 20;
 /// Octets read in one go.
 const READ_MAX: usize = 64 << 10;
 /// Events that wait for a client at most.
 const EVENTS_MAX: usize = 1024;
 /// Events in one answer.
 const EVENTS_PIECE: usize = 256;
-/// How long a request may take to arrive.
+/// How long a request may take to arrive, and how long a client may take nothing of a long answer.
 pub const REQUEST_TIME: Nanos = 30_000_000_000;
 
 /// Who a client is, as the kernel says.
@@ -55,6 +58,8 @@ pub struct Client {
     began: Option<Nanos>,
     output: Vec<u8>,
     written: usize,
+    /// Since when nothing of a long answer was taken.
+    stalled: Option<Nanos>,
     readable: bool,
     ended: bool,
     closing: bool,
@@ -80,6 +85,15 @@ enum Work {
     },
 }
 
+/// What a client may use of what all share.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Octets its request may have beyond [`REQUEST_READER_MAX`].
+    pub long: usize,
+    /// Whether it may be answered now.
+    pub answer: bool,
+}
+
 /// What became of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
@@ -103,6 +117,7 @@ impl Client {
             began: None,
             output: Vec::new(),
             written: 0,
+            stalled: None,
             readable: true,
             ended: false,
             closing: false,
@@ -128,9 +143,19 @@ impl Client {
         matches!(self.work, Work::Monitor { .. })
     }
 
-    /// When the connection is to be closed because half a request arrived and no more.
+    /// When the connection is to be closed because half a request arrived and no more, or a long answer is not taken.
     pub fn deadline(&self) -> Option<Nanos> {
-        self.began.map(|began| began + REQUEST_TIME)
+        self.began.into_iter().chain(self.stalled).min().map(|since| since + REQUEST_TIME)
+    }
+
+    /// Octets of its request beyond [`REQUEST_READER_MAX`].
+    pub fn long(&self) -> usize {
+        self.input.len().saturating_sub(REQUEST_READER_MAX)
+    }
+
+    /// Octets of answers it did not take yet.
+    pub fn pending(&self) -> usize {
+        self.output.len() - self.written
     }
 
     /// Whether it listens to events of tracked connections.
@@ -166,9 +191,15 @@ impl Client {
     }
 
     /// Does one bounded piece of work.
-    pub fn serve(&mut self, controller: &mut Controller, may_write: impl FnOnce(&Controller) -> bool, now: Nanos) -> Served {
+    pub fn serve(&mut self, controller: &mut Controller, may_write: impl FnOnce(&Controller) -> bool, share: Share, now: Nanos) -> Served {
+        let before = self.pending();
         if self.flush().is_err() {
             return Served::Over;
+        }
+        match self.pending() {
+            0..ANSWER_LONG => self.stalled = None,
+            left if left < before => self.stalled = Some(now),
+            _ => drop(self.stalled.get_or_insert(now)),
         }
         if self.closing && (self.pending() == 0 || self.ended) {
             return Served::Over;
@@ -176,11 +207,11 @@ impl Client {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             return Served::Over;
         }
-        if self.pending() > OUTPUT_LOW || self.closing {
+        if self.pending() > OUTPUT_LOW || self.closing || !share.answer && matches!(self.work, Work::None) {
             return Served::Waiting;
         }
         let more = match &mut self.work {
-            Work::None => self.next_request(controller, may_write, now),
+            Work::None => self.next_request(controller, may_write, share.long, now),
             Work::List { .. } => self.next_piece(controller, now),
             Work::Monitor { .. } | Work::MonitorFlows { .. } if self.ended => return Served::Over,
             Work::Monitor { .. } => self.next_events(),
@@ -195,10 +226,6 @@ impl Client {
             Ok(_) => Served::Waiting,
             Err(_) => Served::Over,
         }
-    }
-
-    fn pending(&self) -> usize {
-        self.output.len() - self.written
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -234,28 +261,34 @@ impl Client {
         self.send(&Reply::error(name, Some(parameters)));
     }
 
-    /// Reads until a request is complete, and answers it; `true` when there may be more to do at once.
-    fn next_request(&mut self, controller: &mut Controller, may_write: impl FnOnce(&Controller) -> bool, now: Nanos) -> io::Result<bool> {
-        let Some(end) = self.input[self.scanned..].iter().position(|octet| *octet == 0).map(|at| at + self.scanned) else {
-            self.scanned = self.input.len();
-            if self.input.len() > REQUEST_MAX {
-                let Answer::Error(name, parameters) = dispatch::refused(format!("a request longer than {REQUEST_MAX} octets")) else {
-                    return Ok(false);
-                };
-                self.send_error(name, parameters);
-                self.closing = true;
-                return Ok(false);
+    /// Reads until a request is complete, and answers it; `true` when there may be more to do at once. `long` are octets it may have
+    /// beyond [`REQUEST_READER_MAX`] for the sake of other clients.
+    fn next_request(
+        &mut self,
+        controller: &mut Controller,
+        may_write: impl FnOnce(&Controller) -> bool,
+        long: usize,
+        now: Nanos,
+    ) -> io::Result<bool> {
+        let end = self.input[self.scanned..].iter().position(|octet| *octet == 0).map(|at| at + self.scanned);
+        let length = end.unwrap_or(self.input.len());
+        let most = if self.privileged { REQUEST_MAX } else { REQUEST_READER_MAX };
+        if length > most {
+            let access = if self.privileged { "" } else { " from a client without write access" };
+            return Ok(self.turn_away(error::REFUSED, format!("a request longer than {most} octets{access}")));
+        }
+        let Some(end) = end else {
+            // Only before more is read: who holds much and waits is not turned away for another who comes.
+            if self.privileged && self.readable && (length + READ_MAX).saturating_sub(REQUEST_READER_MAX) > long {
+                return Ok(self.turn_away(error::BUSY, "other clients are sending long requests; try again".to_owned()));
             }
+            self.scanned = length;
             return self.read(now);
         };
-        let message: Vec<u8> = self.input.drain(..=end).collect();
+        let rest = self.input.split_off(end + 1);
+        let message = std::mem::replace(&mut self.input, rest);
         self.scanned = 0;
-        self.input.shrink_to(READ_MAX);
         self.began = (!self.input.is_empty()).then_some(now);
-        if message.len() > REQUEST_MAX + 1 {
-            self.closing = true;
-            return Ok(false);
-        }
         let request: Request<'_> = match serde_json::from_slice(&message[..end]) {
             Ok(request) => request,
             Err(error) => {
@@ -268,7 +301,7 @@ impl Client {
         };
         let oneway = request.oneway == Some(true);
         let more = request.more == Some(true);
-        match dispatch::dispatch(controller, &request, may_write, now) {
+        match dispatch::dispatch(controller, request, may_write, now) {
             Answer::List(list) => {
                 let whole = (!more).then(|| list.found());
                 self.work = Work::List { list, whole, oneway };
@@ -286,6 +319,15 @@ impl Client {
             }
         }
         Ok(true)
+    }
+
+    /// Says why, and hears no more.
+    fn turn_away(&mut self, name: &str, message: String) -> bool {
+        if let Answer::Error(name, parameters) = dispatch::fail(name, message) {
+            self.send_error(name, parameters);
+        }
+        self.closing = true;
+        false
     }
 
     fn read(&mut self, now: Nanos) -> io::Result<bool> {
@@ -309,7 +351,9 @@ impl Client {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.readable = false;
-                self.input.shrink_to(length);
+                if self.input.is_empty() {
+                    self.input = Vec::new();
+                }
                 Ok(false)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),

@@ -1,12 +1,13 @@
 //! From a request to its answer.
 
 use dataplane::clock::Nanos;
-use proto::api::{self, Changed, Filter, INTERFACE, METHODS, error};
+use proto::api::{self, Access, Changed, Filter, INTERFACE, METHODS, error};
 use proto::bond_status::ExplainBond;
 use proto::conntrack;
+use proto::iptables::{Ipset, Iptables};
 use proto::router_api::{self, RouterFilter};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use varlink::Request;
 
@@ -15,7 +16,9 @@ use crate::config::edit::router;
 use crate::config::{self, edit};
 use crate::conntrack::Matcher;
 use crate::controller::Controller;
+use crate::controller::iptables::iptables_changes;
 use crate::controller::transaction::Strictness;
+use crate::iptables::ipset;
 
 /// The description of `io.vswitch`, as `GetInterfaceDescription` returns it.
 pub const DESCRIPTION: &str = include_str!("../io.vswitch.varlink");
@@ -53,12 +56,22 @@ pub enum Answer {
     Error(String, Value),
 }
 
-/// Whether a method changes something; `None` when there is none of that name.
-pub fn changes_something(method: &str) -> Option<bool> {
-    METHODS.iter().find(|(name, ..)| *name == method).map(|(_, writes, _)| *writes)
+/// What a method asks of its caller; `None` when there is none of that name.
+pub fn access(method: &str) -> Option<Access> {
+    METHODS.iter().find(|(name, ..)| *name == method).map(|(_, access, _)| *access)
 }
 
-fn fail(name: &str, message: impl Into<String>) -> Answer {
+/// Whether the command of an [`Access::ByCommand`] method changes something. One that cannot be read does not: it is refused for that.
+fn command_changes(method: &str, parameters: &Value) -> bool {
+    match method {
+        "Iptables" => Iptables::deserialize(parameters).is_ok_and(|request| iptables_changes(&request)),
+        "Ipset" => Ipset::deserialize(parameters).is_ok_and(|request| ipset::changes(&request.args)),
+        _ => true,
+    }
+}
+
+/// Answers with an error of the interface.
+pub fn fail(name: &str, message: impl Into<String>) -> Answer {
     let message = error::Message { message: message.into() };
     Answer::Error(format!("{INTERFACE}.{name}"), json!(message))
 }
@@ -69,8 +82,8 @@ pub fn refused(message: impl Into<String>) -> Answer {
 }
 
 /// Answers a request. `may_write` is asked only when the method needs it.
-pub fn dispatch(controller: &mut Controller, request: &Request<'_>, may_write: impl FnOnce(&Controller) -> bool, now: Nanos) -> Answer {
-    let full = request.method.as_ref();
+pub fn dispatch(controller: &mut Controller, request: Request<'_>, may_write: impl FnOnce(&Controller) -> bool, now: Nanos) -> Answer {
+    let full = &*request.method;
     let Some((interface, method)) = full.rsplit_once('.') else {
         return service_error("InvalidParameter", "parameter", "method");
     };
@@ -79,24 +92,21 @@ pub fn dispatch(controller: &mut Controller, request: &Request<'_>, may_write: i
     }
     match interface {
         INTERFACE => {}
-        "org.varlink.service" => return service(method, request),
+        "org.varlink.service" => return service(method, &request),
         _ => return service_error("InterfaceNotFound", "interface", interface),
     }
-    match changes_something(method) {
-        None => return service_error("MethodNotFound", "method", full),
-        Some(true) if !may_write(controller) => {
-            let message = match &controller.config().daemon.control_group {
-                Some(group) => format!("{method} needs write access: be root or a member of group {group:?}"),
-                None => format!("{method} needs write access: be root (or set daemon.control_group)"),
-            };
-            return fail(error::PERMISSION_DENIED, message);
-        }
-        Some(_) => {}
-    }
-    let parameters = match &request.parameters {
+    let Some(access) = access(method) else { return service_error("MethodNotFound", "method", full) };
+    let parameters = match request.parameters {
         None | Some(Value::Null) => json!({}),
-        Some(parameters) => parameters.clone(),
+        Some(parameters) => parameters,
     };
+    if access != Access::Read && !may_write(controller) && (access == Access::Write || command_changes(method, &parameters)) {
+        let message = match &controller.config().daemon.control_group {
+            Some(group) => format!("{method} needs write access: be root or a member of group {group:?}"),
+            None => format!("{method} needs write access: be root (or set daemon.control_group)"),
+        };
+        return fail(error::PERMISSION_DENIED, message);
+    }
     match call(controller, method, parameters, request.more == Some(true), now) {
         Ok(answer) => answer,
         Err(Failure::Refused(message)) => refused(message),

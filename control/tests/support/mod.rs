@@ -2,6 +2,8 @@
 //! clock that moves only when told.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod daemon;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::IpAddr;

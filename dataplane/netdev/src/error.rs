@@ -94,7 +94,6 @@ impl Error {
         let remedy = match source.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) if call.contains("AF_PACKET") => "needs CAP_NET_RAW",
             Some(libc::EPERM | libc::EACCES) => "needs CAP_NET_ADMIN",
-            Some(libc::EMFILE) => "the limit of open files is reached: raise LimitNOFILE or ulimit -n",
             Some(libc::ENOMEM | libc::ENOBUFS) => "not enough memory in the kernel",
             _ => "",
         };
@@ -102,13 +101,18 @@ impl Error {
     }
 }
 
-/// An [`io::Error`] without the `(os error N)` of the standard library.
+/// An [`io::Error`] without the `(os error N)` of the standard library, and with what to do when there are no descriptors left.
 struct Cause<'a>(&'a io::Error);
 
 impl fmt::Display for Cause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
-        f.write_str(text.split(" (os error ").next().unwrap_or(&text))
+        f.write_str(text.split(" (os error ").next().unwrap_or(&text))?;
+        match self.0.raw_os_error() {
+            Some(libc::EMFILE) => f.write_str(" (the limit of open files is reached: raise LimitNOFILE or ulimit -n)"),
+            Some(libc::ENFILE) => f.write_str(" (the system's limit of open files is reached: raise fs.file-max)"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::tcp::TcpState;
 use super::{ConnId, Conntrack, HelperKind, PortId, Status, Tuple};
 use crate::clock::Nanos;
 use crate::device::Wake;
+use crate::router::RouterId;
 use crate::sync::{Ordering, lock};
 
 /// Events that wait at most.
@@ -213,11 +214,11 @@ impl Conntrack {
         (end < used).then_some(end)
     }
 
-    /// Deletes all flows, or those of a zone; returns how many. Looks at the whole table.
-    pub fn flush(&self, zone: Option<u16>, now: Nanos) -> usize {
+    /// Deletes all flows, or those of a router; returns how many. Looks at the whole table.
+    pub fn flush(&self, router: Option<RouterId>, now: Nanos) -> usize {
         let mut deleted = 0;
         self.delete_where(0, u32::MAX, now, |info| {
-            let hit = zone.is_none_or(|zone| info.original.zone == zone);
+            let hit = router.is_none_or(|router| info.original.router() == router);
             deleted += usize::from(hit);
             hit
         });

@@ -133,10 +133,10 @@ impl Protocol {
             (ip_protocol::UDP, _) => Protocol::Udp { stream: tick.wrapping_add(UDP_STREAM_TICKS) },
             (ip_protocol::UDP_LITE, _) => Protocol::UdpLite,
             (ip_protocol::GRE, _) => Protocol::Gre,
-            (ip_protocol::ICMP, _) if tuple.family == Family::V4 => {
+            (ip_protocol::ICMP, _) if tuple.family() == Family::V4 => {
                 matches!(tuple.destination_port >> 8, 8 | 13 | 15 | 17).then_some(Protocol::Icmp)?
             }
-            (ip_protocol::ICMPV6, _) if tuple.family == Family::V6 => {
+            (ip_protocol::ICMPV6, _) if tuple.family() == Family::V6 => {
                 matches!(tuple.destination_port >> 8, 128).then_some(Protocol::Icmpv6)?
             }
             // ICMP over the other version of IP is nothing.

@@ -157,7 +157,8 @@ fn replace_payload(frame: &mut Frame<'_>, packet: &mut Packet, at: usize, remove
 pub(crate) mod tests {
     use super::*;
     use crate::burst::BurstMemory;
-    use crate::conntrack::{CtState, FlowRef};
+    use crate::conntrack::{CtState, Domain, FlowRef};
+    use crate::router::RouterId;
     use crate::router::address::Address;
     use core::net::SocketAddr;
     use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
@@ -227,7 +228,7 @@ pub(crate) mod tests {
                 source_port: from.port(),
                 destination_port: to.port(),
                 zone: 3,
-                family: from.ip().into(),
+                domain: Domain::new(RouterId(1), from.ip().into()),
                 protocol: 6,
             }
         };

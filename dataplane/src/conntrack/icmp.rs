@@ -3,7 +3,7 @@
 
 use wire::{Ipv4Header, Ipv6Header, ip_protocol};
 
-use super::{At, Conntrack, CtState, Tracking, Tuple, flow};
+use super::{At, Conntrack, CtState, Domain, Tracking, Tuple, Zone, flow};
 use crate::frame::Frame;
 use crate::router::address::{Address, Family};
 use crate::router::checksum;
@@ -22,7 +22,7 @@ const fn is_of_link(kind: u8) -> bool {
 impl Conntrack {
     /// What is known of an ICMP packet without its own flow; `None` for one that is tracked like others.
     #[inline(never)]
-    pub(super) fn track_icmp(&self, at: &At<'_>, zone: u16, packet: &Packet, frame: &Frame<'_>) -> Option<Tracking> {
+    pub(super) fn track_icmp(&self, at: &At<'_>, zone: Zone, packet: &Packet, frame: &Frame<'_>) -> Option<Tracking> {
         let error = || {
             self.counters(at).error.add(1);
             Some(Tracking::none(CtState::Invalid))
@@ -42,7 +42,7 @@ impl Conntrack {
         self.track_error(at, zone, packet, frame).or_else(error)
     }
 
-    fn track_error(&self, at: &At<'_>, zone: u16, packet: &Packet, frame: &Frame<'_>) -> Option<Tracking> {
+    fn track_error(&self, at: &At<'_>, zone: Zone, packet: &Packet, frame: &Frame<'_>) -> Option<Tracking> {
         let head = frame.head();
         let end = head.len().min(usize::from(packet.l4) + packet.l4_len() as usize);
         let quoted = quoted_tuple(packet.family, head.get(usize::from(packet.l4) + ICMP_HEADER..end)?, zone)?;
@@ -60,7 +60,7 @@ impl Conntrack {
 }
 
 /// The tuple of the packet that an error quotes, which is cut behind its first octets.
-pub(super) fn quoted_tuple(family: Family, octets: &[u8], zone: u16) -> Option<Tuple> {
+pub(super) fn quoted_tuple(family: Family, octets: &[u8], zone: Zone) -> Option<Tuple> {
     let (source, destination, protocol, rest): (Address, Address, u8, &[u8]) = match family {
         Family::V4 => {
             let header = Ipv4Header::new_checked(octets).ok()?;
@@ -89,5 +89,13 @@ pub(super) fn quoted_tuple(family: Family, octets: &[u8], zone: u16) -> Option<T
         }
         _ => (0, 0),
     };
-    Some(Tuple { source, destination, source_port, destination_port, zone, family, protocol })
+    Some(Tuple {
+        source,
+        destination,
+        source_port,
+        destination_port,
+        zone: zone.number,
+        domain: Domain::new(zone.router, family),
+        protocol,
+    })
 }

@@ -112,7 +112,7 @@ impl Index {
         let [k0, k1, k2, k3, k4, k5] = self.keys;
         let (source, destination) = (tuple.source.0, tuple.destination.0);
         let mut hash = mix(source as u64 ^ k0, destination as u64 ^ k1);
-        if tuple.family == Family::V6 {
+        if tuple.family() == Family::V6 {
             hash ^= mix((source >> 64) as u64 ^ k2, (destination >> 64) as u64 ^ k3);
         }
         // The last step spreads what neighbouring ports have in common, which some secrets of the one before keep: one in a hundred tables
@@ -224,6 +224,8 @@ impl Index {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::conntrack::Domain;
+    use crate::router::RouterId;
     use crate::router::address::Address;
 
     /// Flows of neighbouring addresses and ports, as NAT makes them, fill buckets like any others, whatever the secret: a table is made
@@ -240,7 +242,7 @@ mod tests {
                     source_port: 1024 + (n & 0x3fff) as u16,
                     destination_port: 53,
                     zone: 0,
-                    family: Family::V4,
+                    domain: Domain::new(RouterId(0), Family::V4),
                     protocol: 17,
                 };
                 let reply = tuple.inverse().unwrap();

@@ -5,7 +5,8 @@ use wire::ip_protocol;
 use super::flow::{self, Flow, Layer4, NewFlow, Protocol};
 use super::tcp::Outcome;
 use super::{
-    At, Conntrack, CtState, Direction, EventKind, FlowInfo, FlowRef, SequenceAdjustment, Status, Template, Timeout, Tracking, Tuple, check,
+    At, Conntrack, CtState, Direction, EventKind, FlowInfo, FlowRef, SequenceAdjustment, Status, Template, Timeout, Tracking, Tuple, Zone,
+    check,
 };
 use crate::frame::Frame;
 use crate::router::address::Family;
@@ -306,8 +307,8 @@ impl At<'_> {
 
 impl Template {
     #[inline]
-    fn zone_of(&self, at: &At<'_>) -> u16 {
-        self.zone.unwrap_or(at.zone)
+    fn zone_of(&self, at: &At<'_>) -> Zone {
+        Zone { router: at.router, number: self.zone.unwrap_or(0) }
     }
 }
 

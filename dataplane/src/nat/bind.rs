@@ -13,6 +13,7 @@ use super::unique::{self, Key, Wanted};
 use super::{BindError, Filtering, Flows, Manip, MappingBehaviour, NatRange, Settings};
 use crate::clock::Nanos;
 use crate::conntrack::{At, Conntrack, Status, Timeouts, Tracking, Tuple};
+use crate::router::RouterId;
 use crate::router::address::Address;
 use crate::snapshot::PortId;
 
@@ -23,8 +24,8 @@ pub enum Inbound {
     Unmapped,
     /// It goes to the endpoint inside: its destination is bound.
     Translated,
-    /// Its destination is a mapping, to which its sender may not send ([`Filtering`]). To be dropped without an answer
-    /// (RFC 5382 REQ-4).
+    /// Its destination is a mapping, to which its sender may not send ([`Filtering`]). To be dropped; a SYN is not
+    /// answered at once (RFC 5382 REQ-4).
     Filtered,
 }
 
@@ -123,7 +124,7 @@ impl NatState {
     }
 
     /// Looks at the next `slots` flows and mappings from `cursor` on: the mappings that flows use live on, those that ended are
-    /// removed. `settings` are those of the router with a zone, where there is none the defaults. Returns where to go on; 0 when all
+    /// removed. `settings` are those of a router, where there is none the defaults. Returns where to go on; 0 when all
     /// were seen.
     ///
     /// To be called so often that all are seen every 20 s. A mapping then lives as long as a flow uses it, and until its timeout
@@ -134,7 +135,7 @@ impl NatState {
         cursor: u32,
         slots: u32,
         now: Nanos,
-        settings: impl Fn(u16) -> Option<(&'s Timeouts, &'s Settings)>,
+        settings: impl Fn(RouterId) -> Option<(&'s Timeouts, &'s Settings)>,
     ) -> u32 {
         if self.mappings() == 0 {
             return 0;
@@ -142,7 +143,7 @@ impl NatState {
         let default = (Timeouts::default(), Settings::default());
         let more_flows = conntrack.list(cursor, slots, now, |flow| {
             if flow.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {
-                let (timeouts, settings) = settings(flow.original.zone).unwrap_or((&default.0, &default.1));
+                let (timeouts, settings) = settings(flow.original.router()).unwrap_or((&default.0, &default.1));
                 self.touch(&FlowUse::of(flow, timeouts, now), settings, now);
             }
         });
@@ -194,7 +195,7 @@ impl NatState {
         settings: &Settings,
     ) -> Result<Option<Tuple>, BindError> {
         let Some(current) = current(tracking, manip) else { return Ok(None) };
-        let mut wanted = Wanted::of(range.unwrap_or(&NatRange::NULL), current.family, unique::address(&current, manip));
+        let mut wanted = Wanted::of(range.unwrap_or(&NatRange::NULL), current.family(), unique::address(&current, manip));
         if manip == Manip::Source && range.is_some_and(|range| range.netmap.is_none()) {
             wanted.default_ports(settings.ip_local_port_range);
         }
@@ -223,7 +224,7 @@ impl NatState {
         if settings.mapping == MappingBehaviour::AddressAndPortDependent || Key::of(&current) == Key::None {
             return self.decide(flows, at, tracking, Manip::Source, Some(&range), settings);
         }
-        let mut wanted = Wanted::of(&range, current.family, current.source);
+        let mut wanted = Wanted::of(&range, current.family(), current.source);
         wanted.default_ports(settings.ip_local_port_range);
         self.map(flows, at, current, &wanted, settings, |_| true).map(Some)
     }

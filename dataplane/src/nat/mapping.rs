@@ -14,7 +14,8 @@ use wire::ip_protocol;
 
 use super::{Flows, Settings};
 use crate::clock::Nanos;
-use crate::conntrack::{FlowInfo, FlowState, Status, Timeout, Timeouts, Tuple};
+use crate::conntrack::{Domain, FlowInfo, FlowState, Status, Timeout, Timeouts, Tuple};
+use crate::router::RouterId;
 use crate::router::address::{Address, Family};
 use crate::snapshot::{PORTS_MAX, PortId};
 
@@ -33,21 +34,21 @@ pub(super) struct Endpoint {
     pub(super) address: Address,
     pub(super) port: u16,
     pub(super) zone: u16,
-    pub(super) family: Family,
+    pub(super) domain: Domain,
     pub(super) protocol: u8,
 }
 
 impl Endpoint {
     /// The source of packets with this tuple.
     pub(super) fn source(tuple: &Tuple) -> Endpoint {
-        let Tuple { source: address, source_port: port, zone, family, protocol, .. } = *tuple;
-        Endpoint { address, port, zone, family, protocol }
+        let Tuple { source: address, source_port: port, zone, domain, protocol, .. } = *tuple;
+        Endpoint { address, port, zone, domain, protocol }
     }
 
     /// Their destination.
     pub(super) fn destination(tuple: &Tuple) -> Endpoint {
-        let Tuple { destination: address, destination_port: port, zone, family, protocol, .. } = *tuple;
-        Endpoint { address, port, zone, family, protocol }
+        let Tuple { destination: address, destination_port: port, zone, domain, protocol, .. } = *tuple;
+        Endpoint { address, port, zone, domain, protocol }
     }
 
     /// Another endpoint of the same zone and protocol.
@@ -59,7 +60,9 @@ impl Endpoint {
 /// A mapping as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappingInfo {
-    /// Zone of its router.
+    /// Its router.
+    pub router: RouterId,
+    /// Zone in its router.
     pub zone: u16,
     /// Version of IP.
     pub family: Family,
@@ -263,7 +266,7 @@ impl Table {
     /// ago: the flow may not be confirmed yet.
     pub(super) fn is_idle(&self, index: usize, now: Nanos, settings: &Settings, flows: &impl Flows) -> bool {
         let mapping = &self.mappings[index];
-        let timeout = settings.timeout(mapping.internal.family, mapping.internal.protocol);
+        let timeout = settings.timeout(mapping.internal.domain.family(), mapping.internal.protocol);
         let is_young = mapping.expires > now.saturating_add(timeout).saturating_sub(CONFIRMATION);
         !is_young && !mapping.has_more_flows && self.remotes_of(index).all(|remote| !self.has_flow(index, remote, flows))
     }
@@ -277,7 +280,7 @@ impl Table {
             destination: remote.address,
             destination_port: remote.port,
             zone: mapping.internal.zone,
-            family: mapping.internal.family,
+            domain: mapping.internal.domain,
             protocol: mapping.internal.protocol,
         };
         super::unique::is_used(flows, &tuple)
@@ -372,7 +375,7 @@ impl Table {
     /// Says that a packet was sent through a mapping.
     pub(super) fn refresh(&mut self, index: usize, now: Nanos, settings: &Settings) {
         let mapping = &mut self.mappings[index];
-        let timeout = settings.timeout(mapping.internal.family, mapping.internal.protocol);
+        let timeout = settings.timeout(mapping.internal.domain.family(), mapping.internal.protocol);
         mapping.expires = mapping.expires.max(now.saturating_add(timeout));
     }
 
@@ -485,8 +488,9 @@ impl Table {
                 continue;
             }
             let info = MappingInfo {
+                router: mapping.internal.domain.router(),
                 zone: mapping.internal.zone,
-                family: mapping.internal.family,
+                family: mapping.internal.domain.family(),
                 protocol: mapping.internal.protocol,
                 internal: (mapping.internal.address, mapping.internal.port),
                 external: (mapping.address, mapping.port),

@@ -414,27 +414,36 @@ pub fn replace(frame: &mut Frame<'_>, packet: &Packet, at: usize, new: &[u8]) ->
     Ok(())
 }
 
-/// Lowers the maximum segment size that a TCP SYN announces to `mss`; it is never raised (`tcpmss_mangle_packet`). Returns
-/// whether it was lowered. A SYN without the option is left alone.
+/// The option that announces the maximum segment size: kind and length (RFC 9293 section 3.2).
+const MSS_OPTION: [u8; 2] = [2, 4];
+/// Octets of that option.
+const MSS_OPTION_LEN: usize = 4;
+/// The longest TCP header.
+const TCP_HEADER_LEN_MAX: usize = 60;
+
+/// Lowers the maximum segment size that a TCP SYN announces to `mss`; it is never raised. A SYN that announces none gets the
+/// option, with what its receiver would take it for at most (RFC 9293 section 3.7.1), unless it has payload or its header no
+/// room (`tcpmss_mangle_packet`). Returns whether the packet was changed.
 ///
 /// # Errors
 ///
-/// [`NotEditable`] when the TCP header says that it is shorter than one, or longer than the packet or the head.
-pub fn clamp_mss(frame: &mut Frame<'_>, packet: &Packet, mss: u16) -> Result<bool, NotEditable> {
-    const OPTION: [u8; 2] = [2, 4];
+/// [`NotEditable`] when the TCP header says that it is shorter than one, or longer than the packet or the head, and when the option
+/// has no room in front of the packet.
+pub fn clamp_mss(frame: &mut Frame<'_>, packet: &mut Packet, mss: u16) -> Result<bool, NotEditable> {
     if packet.protocol != ip_protocol::TCP || !matches!(packet.upper, Upper::Ports { .. }) {
         return Ok(false);
     }
     let l4 = usize::from(packet.l4);
     let segment = frame.head().get(l4..).ok_or(NotEditable)?;
     let header_len = usize::from(segment[tcp::FLAGS.start] >> 4) * 4;
-    if header_len > packet.l4_len() as usize {
+    let segment_len = packet.l4_len() as usize;
+    if header_len > segment_len {
         return Err(NotEditable);
     }
     let options = segment.get(tcp::HEADER_LEN_MIN..header_len).ok_or(NotEditable)?;
     let mut at = 0;
-    while let Some(option) = options.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
-        if option[..2] == OPTION {
+    while let Some(option) = options.get(at..).and_then(|rest| rest.first_chunk::<MSS_OPTION_LEN>()) {
+        if option[..2] == MSS_OPTION {
             if u16::from_be_bytes([option[2], option[3]]) <= mss {
                 return Ok(false);
             }
@@ -443,5 +452,47 @@ pub fn clamp_mss(frame: &mut Frame<'_>, packet: &Packet, mss: u16) -> Result<boo
         // Like the kernel, which takes the end of options and a length of 0 for one octet.
         at += if option[0] <= 1 || option[1] == 0 { 1 } else { usize::from(option[1]) };
     }
-    Ok(false)
+    if segment_len > header_len || header_len >= TCP_HEADER_LEN_MAX || packet.fragment.is_some() {
+        return Ok(false);
+    }
+    add_mss(frame, packet, mss).map(|()| true)
+}
+
+/// Puts the option in front of the others of a TCP header that nothing follows.
+#[cold]
+fn add_mss(frame: &mut Frame<'_>, packet: &mut Packet, mss: u16) -> Result<(), NotEditable> {
+    let place = Place::of(frame, packet)?;
+    let [high, low] = mss.min(if packet.family == Family::V4 { 536 } else { 1220 }).to_be_bytes();
+    let option = [MSS_OPTION[0], MSS_OPTION[1], high, low];
+    if !frame.splice(place.l4 + tcp::HEADER_LEN_MIN, 0, &option) {
+        return Err(NotEditable);
+    }
+    let segment_len = packet.l4_len() as u16;
+    packet.len += MSS_OPTION_LEN as u32;
+    let longer = Change::word(segment_len, segment_len + MSS_OPTION_LEN as u16);
+    let mut offload = frame.offload();
+    if offload.hdr_len != 0 {
+        offload.hdr_len += MSS_OPTION_LEN as u16;
+        frame.set_offload(offload);
+    }
+    let head = frame.head_mut();
+    match packet.family {
+        Family::V4 => {
+            let header = &mut head[place.l3..];
+            header[ipv4::TOTAL_LEN].copy_from_slice(&(packet.len as u16).to_be_bytes());
+            let checksum = u16::from_be_bytes([header[ipv4::CHECKSUM.start], header[ipv4::CHECKSUM.start + 1]]);
+            header[ipv4::CHECKSUM].copy_from_slice(&(!longer.apply(!checksum)).to_be_bytes());
+        }
+        Family::V6 => {
+            let payload_len = packet.len as u16 - ipv6::HEADER_LEN as u16;
+            head[place.l3..][ipv6::PAYLOAD_LEN].copy_from_slice(&payload_len.to_be_bytes());
+        }
+    }
+    let header = &mut head[place.l4..];
+    let word = |header: &[u8]| u16::from_be_bytes([header[tcp::FLAGS.start], header[tcp::FLAGS.start + 1]]);
+    let old = word(header);
+    header[tcp::FLAGS.start] += (MSS_OPTION_LEN as u8 / 4) << 4;
+    let upper = Change::word(old, word(header)).and(Change::octets(Sum::ZERO, Sum::of(&option)));
+    place.update_checksum(head, longer, upper);
+    Ok(())
 }

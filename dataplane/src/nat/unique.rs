@@ -27,7 +27,7 @@ pub(super) enum Key {
 impl Key {
     /// What packets with this tuple have.
     pub(super) const fn of(tuple: &Tuple) -> Key {
-        match (tuple.family, tuple.protocol) {
+        match (tuple.family(), tuple.protocol) {
             (Family::V4, ip_protocol::ICMP) | (Family::V6, ip_protocol::ICMPV6) => Key::Identifier,
             (_, ip_protocol::TCP | ip_protocol::UDP | ip_protocol::UDP_LITE | ip_protocol::SCTP | ip_protocol::DCCP) => Key::Port,
             _ => Key::None,
@@ -119,13 +119,13 @@ impl Wanted {
             return low;
         }
         let persistent = persistent || self.persistent;
-        let words = |address: Address| match tuple.family {
+        let words = |address: Address| match tuple.family() {
             Family::V4 => [address.0 as u32, 0, 0, 0],
             Family::V6 => [96, 64, 32, 0].map(|shift| (address.0 >> shift) as u32),
         };
         let (source, destination) = (words(tuple.source), words(tuple.destination));
         let (low, high) = (words(low), words(high));
-        let last = if tuple.family == Family::V4 { 0 } else { 3 };
+        let last = if tuple.family() == Family::V4 { 0 } else { 3 };
         // The kernel hashes words in memory order, that of little-endian machines here.
         let seed = if persistent { 0 } else { destination[last].swap_bytes() ^ u32::from(tuple.zone) };
         let mut hash = jhash2(source.map(u32::swap_bytes), seed);
@@ -139,7 +139,7 @@ impl Wanted {
                 hash ^= destination[at].swap_bytes();
             }
         }
-        match tuple.family {
+        match tuple.family() {
             Family::V4 => Address(picked[0].into()),
             Family::V6 => Address(picked.into_iter().fold(0, |address, word| address << 32 | u128::from(word))),
         }

@@ -31,6 +31,7 @@ mod memo;
 mod own;
 mod path;
 mod reassemble;
+mod unsolicited;
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -42,6 +43,7 @@ use crate::burst::{BURST_MAX, BurstMemory, FRAME_MAX};
 use crate::conntrack::{CtState, FlowRef, Template, Tracking};
 use crate::drop_reason::DropReason;
 use crate::frame::Frame;
+use crate::nat::unsolicited::{HELD_MAX, UnsolicitedSyns};
 use crate::nat::{self, Manip};
 use crate::offload;
 use crate::router::fib::RouteKind;
@@ -88,11 +90,12 @@ pub(super) struct Routing {
     memories: Vec<BurstMemory>,
     reassembler: Reassembler,
     waiting: Waiting,
+    unsolicited: UnsolicitedSyns,
     /// Memory for packets that were put together.
     wholes: Vec<Vec<u8>>,
     routes: RouteMemo,
     /// Packets that went the short way.
-    short: u64,
+    on_path: u64,
     paths_v4: Paths<u64>,
     paths_v6: Paths<[u64; 4]>,
     limiter: IcmpLimiter,
@@ -118,9 +121,10 @@ impl Routing {
             memories: (0..memories).map(|_| BurstMemory::new()).collect(),
             reassembler: Reassembler::new(),
             waiting: Waiting::new(),
+            unsolicited: UnsolicitedSyns::new(if memories == 0 { 0 } else { HELD_MAX }),
             wholes: (0..memories).map(|_| Vec::with_capacity(FRAME_MAX)).collect(),
             routes: if memories == 0 { RouteMemo::none() } else { RouteMemo::full() },
-            short: 0,
+            on_path: 0,
             paths_v4: if memories == 0 { Paths::none() } else { Paths::full() },
             paths_v6: if memories == 0 { Paths::none() } else { Paths::full() },
             limiter: IcmpLimiter::new(),
@@ -226,8 +230,8 @@ impl Pipeline {
     }
 
     /// Packets of established flows that were routed the short way so far (`pipeline/routing/established.rs`).
-    pub fn short(&self) -> u64 {
-        self.routing.short
+    pub fn on_path(&self) -> u64 {
+        self.routing.on_path
     }
 
     /// Those that came to one interface.
@@ -235,7 +239,7 @@ impl Pipeline {
         let Arrival { at, interface, .. } = arrivals[0];
         let (Some(port), Some(router)) = (cx.snapshot.port(at), cx.snapshot.router(interface.router)) else { return };
         let here = router.interface(interface.interface).map(|interface| AtInterface::new(self, cx, router, at, interface));
-        let (mut taken, mut taken_octets, mut short) = (0, 0, 0);
+        let (mut taken, mut taken_octets, mut on_path) = (0, 0, 0);
         if arrivals.len() > 1
             && router.state.connections.is_large()
             && let Some(here) = &here
@@ -249,7 +253,7 @@ impl Pipeline {
             let tracking = match here.as_ref().map_or(Short::None, |here| self.go_short(here, frame)) {
                 Short::Goes(to) => {
                     leaving.push((to, arrival.frame));
-                    short += 1;
+                    on_path += 1;
                     taken += 1;
                     taken_octets += octets;
                     continue;
@@ -265,7 +269,7 @@ impl Pipeline {
         let counters = &port.counters[self.worker];
         counters.tx_packets.add(taken);
         counters.tx_bytes.add(taken_octets);
-        self.routing.short += short;
+        self.routing.on_path += on_path;
     }
 
     /// The long way. `tracking` is there if the flow has taken the packet up already.

@@ -379,7 +379,14 @@ mod tests {
             let ip: IpAddr = text.parse().unwrap();
             InterfaceAddress { family: ip.into(), address: ip.into(), prefix_len: *prefix_len }
         });
-        Interface { port: PortId(0), mac: MacAddr::ZERO, mtu: 1500, addresses: addresses.collect(), rp_filter: RpFilter::Off }
+        Interface {
+            port: PortId(0),
+            mac: MacAddr::ZERO,
+            mtu: 1500,
+            addresses: addresses.collect(),
+            rp_filter: RpFilter::Off,
+            waiting: Default::default(),
+        }
     }
 
     fn gateway() -> Fib {

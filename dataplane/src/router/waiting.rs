@@ -2,7 +2,7 @@
 //! burst.
 //!
 //! A worker owns one [`Waiting`]. All its memory is there from the start: [`SMALL`] buffers of 2 KiB and [`LARGE`] of 64 KiB,
-//! 4 MiB in all, which the system provides as they are first touched. A neighbour may hold [`UNRES_QLEN_BYTES`] of it, the
+//! 4 MiB in all, which the system provides as they are first touched. A neighbour may hold [`Limits::octets`] of it, the
 //! oldest frame goes first, as in Linux. When control answers (it publishes a table and wakes the worker), the worker calls
 //! [`Waiting::settle`] and then takes what can leave, burst by burst.
 
@@ -22,11 +22,13 @@ use crate::frame::{Frame, HEAD_MAX};
 pub const SMALL: usize = 1024;
 /// Buffers for longer ones (GSO).
 pub const LARGE: usize = 32;
-/// Octets of buffers that one neighbour may hold (Linux `unres_qlen_bytes`).
+/// Octets of all buffers.
+pub const MEMORY: usize = SMALL * SMALL_ROOM + LARGE * FRAME_ROOM;
+/// Octets of buffers that one neighbour may hold unless told otherwise (Linux `unres_qlen_bytes`).
 pub const UNRES_QLEN_BYTES: usize = 212_992;
 /// Neighbours that frames wait for at most.
 pub const NEIGHBOURS_MAX: usize = 1024;
-/// How long control is trusted to answer: longer than its three probes of a second each take.
+/// How long control is trusted to answer unless told otherwise: longer than its three probes of a second each take.
 pub const TIMEOUT: Nanos = 5_000_000_000;
 /// Control is told again of a neighbour that is still needed after this time.
 const ASK_INTERVAL: Nanos = 1_000_000_000;
@@ -38,6 +40,21 @@ const SMALL_ROOM: usize = 2048;
 const NONE: u16 = u16::MAX;
 
 const _: () = assert!(SMALL + LARGE < NONE as usize);
+
+/// How frames wait for a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of buffers that it may hold. One frame waits in any case, as in Linux (`__neigh_event_send`).
+    pub octets: u32,
+    /// How long control is trusted to answer.
+    pub timeout: Nanos,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { octets: UNRES_QLEN_BYTES as u32, timeout: TIMEOUT }
+    }
+}
 
 /// What became of a frame that was to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +92,8 @@ pub struct Waiting {
 
 /// What waits for one neighbour.
 struct Queue {
-    since: Nanos,
+    /// When control is no longer trusted to answer.
+    until: Nanos,
     asked: Nanos,
     first: u16,
     last: u16,
@@ -110,7 +128,7 @@ impl Waiting {
         Waiting {
             // Twice the entries: a table that is never more than half full makes room for others without growing.
             neighbours: HashMap::with_capacity(2 * NEIGHBOURS_MAX),
-            memory: vec![0; SMALL * SMALL_ROOM + LARGE * FRAME_ROOM].into(),
+            memory: vec![0; MEMORY].into(),
             held: vec![Held { next: NONE, len: 0, offload: Offload::NONE, ready }; SMALL + LARGE].into(),
             free_small: (0..SMALL as u16).rev().collect(),
             free_large: (SMALL as u16..(SMALL + LARGE) as u16).rev().collect(),
@@ -126,7 +144,7 @@ impl Waiting {
     }
 
     /// Copies a frame, which lacks nothing but the destination MAC address. `from` is the interface the packet came in by.
-    pub fn hold(&mut self, hop: NextHop, from: Option<InterfaceId>, frame: &Frame<'_>, now: Nanos) -> Hold {
+    pub fn hold(&mut self, hop: NextHop, from: Option<InterfaceId>, frame: &Frame<'_>, limits: Limits, now: Nanos) -> Hold {
         let is_full = self.neighbours.len() == NEIGHBOURS_MAX;
         let ask = match self.neighbours.get_mut(&hop) {
             Some(queue) => {
@@ -144,7 +162,8 @@ impl Waiting {
                 return Hold { ask, discarded: 1 };
             }
             None => {
-                self.neighbours.insert(hop, Queue { since: now, asked: now, first: NONE, last: NONE, octets: 0 });
+                self.neighbours
+                    .insert(hop, Queue { until: now.saturating_add(limits.timeout), asked: now, first: NONE, last: NONE, octets: 0 });
                 true
             }
         };
@@ -152,7 +171,7 @@ impl Waiting {
         let is_small = frame.len() <= SMALL_ROOM;
         let size = if is_small { SMALL_ROOM } else { FRAME_ROOM } as u32;
         let mut discarded = 0;
-        while queue.octets + size > UNRES_QLEN_BYTES as u32 {
+        while queue.octets + size > limits.octets && queue.octets > 0 {
             let oldest = queue.first;
             queue.first = self.held[usize::from(oldest)].next;
             queue.octets -= room(oldest).len() as u32;
@@ -176,13 +195,13 @@ impl Waiting {
         Hold { ask, discarded }
     }
 
-    /// Looks at every neighbour that frames wait for; those of one that is resolved, failed or did not answer in [`TIMEOUT`]
-    /// can be taken then.
+    /// Looks at every neighbour that frames wait for; those of one that is resolved, failed or did not answer in
+    /// [`Limits::timeout`] can be taken then.
     pub fn settle(&mut self, now: Nanos, mut look: impl FnMut(&NextHop) -> Resolved) {
         let (held, ready) = (&mut self.held, &mut self.ready);
         self.neighbours.retain(|hop, queue| {
             let resolved = match look(hop) {
-                Resolved::Unknown if now.saturating_sub(queue.since) < TIMEOUT => return true,
+                Resolved::Unknown if now < queue.until => return true,
                 Resolved::Unknown => Resolved::Failed,
                 resolved => resolved,
             };
@@ -244,7 +263,7 @@ mod tests {
         let mut burst = memory.burst();
         let offload = Offload { gso_size: octets.len() as u16, ..Offload::NONE };
         burst.push_borrowed(octets, offload, None);
-        waiting.hold(hop, Some(InterfaceId(0)), &burst.frames()[0], now)
+        waiting.hold(hop, Some(InterfaceId(0)), &burst.frames()[0], Limits::default(), now)
     }
 
     /// Everything that can leave, in order.
@@ -310,6 +329,26 @@ mod tests {
         let out = take(&mut waiting);
         assert_eq!(out.len(), most - large.discarded as usize + 1);
         assert_eq!((out[0].0[0], out.last().unwrap().0.len()), (10 + large.discarded as u8, 60_000));
+    }
+
+    #[test]
+    fn limits_are_those_of_the_interface() {
+        let mut waiting = Waiting::new();
+        let mut memory = BurstMemory::new();
+        let mut burst = memory.burst();
+        burst.push_borrowed(&[0; 60], Offload { gso_size: 60, ..Offload::NONE }, None);
+        let limits = |octets, timeout| Limits { octets, timeout };
+        for (host, octets, kept) in [(1, 3 * SMALL_ROOM as u32, 3), (2, 0, 1), (3, MEMORY as u32, 10)] {
+            let discarded: u32 =
+                (0..10).map(|_| waiting.hold(hop(host), None, &burst.frames()[0], limits(octets, 2 * TIMEOUT), 0).discarded).sum();
+            assert_eq!(10 - discarded, kept, "{octets}");
+        }
+        waiting.settle(2 * TIMEOUT - 1, |_| Resolved::Unknown);
+        assert!(take(&mut waiting).is_empty());
+        waiting.settle(2 * TIMEOUT, |_| Resolved::Unknown);
+        assert_eq!(take(&mut waiting).len(), 14);
+        // A single frame that is longer than the limit still waits.
+        assert_eq!(waiting.hold(hop(4), None, &burst.frames()[0], limits(1, 1), u64::MAX), Hold { ask: true, discarded: 0 });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use dataplane::burst::BurstMemory;
 use dataplane::conntrack::{At, ConfirmError, Conntrack, Settings, Template, Tracking};
-use dataplane::router::{Family, packet::Packet};
+use dataplane::router::{Family, RouterId, packet::Packet};
 use dataplane::snapshot::PortId;
 use wire::{Ipv4Header, Offload};
 
@@ -21,7 +21,7 @@ pub(crate) fn datagram(source: (u32, u16), destination: (u32, u16)) -> Vec<u8> {
 }
 
 pub(crate) fn at(settings: &Settings, worker: usize, ingress: u16, now: u64) -> At<'_> {
-    At { settings, zone: 0, worker, ingress: PortId(ingress), now, own: false }
+    At { settings, router: RouterId(0), worker, ingress: PortId(ingress), now, own: false }
 }
 
 /// What the table says of a frame.

@@ -77,6 +77,7 @@ impl RouterLab {
                 mtu: 1500,
                 addresses: own_addresses.into_iter().map(own).collect(),
                 rp_filter: RpFilter::Off,
+                waiting: Default::default(),
             }));
         }
         lab.snapshot.routers.push(Some(Arc::new(router)));

@@ -26,7 +26,7 @@ pub(crate) fn active(lab: &Lab, name: &str) -> Option<String> {
 
 /// A namespace that plays the outside: `pairs` veths end on a Linux bridge `br0` there, which has an address.
 #[track_caller]
-fn bridge_host(lab: &Lab, members: &[&str], address: &str) -> Netns {
+pub(crate) fn bridge_host(lab: &Lab, members: &[&str], address: &str) -> Netns {
     let netns = lab.netns();
     netns.run("ip link add name br0 type bridge forward_delay 0");
     // Of its own, so that it stays when ports come and go.

@@ -173,27 +173,6 @@ fn a_full_disk_refuses_changes_and_stops_nothing() {
 }
 
 #[test]
-fn running_out_of_descriptors_refuses_ports_and_stops_nothing() {
-    let lab = lab!(without daemon, "prlimit", "ping");
-    lab.start_daemon_with(&["prlimit", "--nofile=48:48"], &[]);
-    lab.ctl("add-switch lan");
-    let a = lab.host("lan", "a", "10.0.0.1", "");
-    let _b = lab.host("lan", "b", "10.0.0.2", "");
-    let refused = (0..64).find_map(|i| {
-        let outcome = lab.try_ctl(&format!("add-port lan t{i} --tap"));
-        (outcome.code != 0).then_some((i, outcome))
-    });
-    let (i, outcome) = refused.expect("64 ports do not fit into 48 descriptors");
-    assert_eq!(outcome.code, 1, "{outcome:?}");
-    assert!(outcome.err.to_lowercase().contains("open files"), "{outcome:?}");
-    assert!(!lab.home.has(&format!("t{i}")), "nothing of the refused port stays");
-    assert!(a.reaches("10.0.0.2"));
-    // With one port less there is room again.
-    lab.ctl("del-port lan t0");
-    lab.ctl("status");
-}
-
-#[test]
 fn hostile_clients_stall_neither_forwarding_nor_others() {
     let lab = lab!("ping");
     lab.ctl("add-switch lan");
@@ -243,4 +222,37 @@ fn hostile_clients_stall_neither_forwarding_nor_others() {
     assert!(a.reaches("10.0.0.2"));
     let status: proto::api::StatusInfo = lab.json("status");
     assert!(status.memory_bytes < 512 << 20, "{} octets", status.memory_bytes);
+}
+
+/// The soft limit of open files is raised to the hard one. A port that would use the last of them is refused as a whole, whatever its
+/// kind, and the others go on.
+#[test]
+fn without_descriptors_new_ports_are_refused_and_the_others_go_on() {
+    let lab = lab!(without daemon, "ping", "prlimit");
+    lab.start_daemon_with(&["prlimit", "--nofile=40:64"], &[]);
+    lab.ctl("add-switch lan");
+    let (a, _b) = (lab.host("lan", "a", "10.0.0.1", ""), lab.host("lan", "b", "10.0.0.2", ""));
+    assert!(a.reaches("10.0.0.2"));
+    lab.home.run("ip link add near type veth peer name far");
+    let status = || lab.json::<proto::api::StatusInfo>("status");
+    assert_eq!(status().max_fds, 64);
+    let added = (0..100).find(|n| lab.try_ctl(&format!("add-port lan t{n} --tap")).code != 0).expect("there is an end");
+    assert!(added > 10, "{added} ports fit");
+    let ports = || lab.json::<Vec<proto::api::PortInfo>>("show ports").len();
+    let (before, stored) = (ports(), lab.ctl("export"));
+    for add in [
+        "add-port lan more --tap".to_owned(),
+        "add-port lan more --nic near".to_owned(),
+        format!("add-port lan more --vhost-user {}", lab.path("vm").display()),
+        "add-bond lan more --member near --member far".to_owned(),
+    ] {
+        let refused = lab.refused(&add);
+        assert!(refused.contains("raise LimitNOFILE"), "{add}: {refused}");
+        assert_eq!((ports(), lab.ctl("export") == stored, lab.home.has("more")), (before, true, false), "{add}");
+    }
+    eventually("a warning", || status().problems.iter().any(|problem| problem.contains("new ports will be refused")));
+    assert!(a.reaches("10.0.0.2"), "frames go on");
+    lab.ctl("del-port t0");
+    lab.ctl("del-port t1");
+    lab.ctl("add-port lan more --tap");
 }

@@ -18,7 +18,7 @@ use crate::daemon::listening_monitor;
 use crate::lab::{DEADLINE, Lab, Running, eventually, lab};
 
 /// A virtual machine with a driver, as far as the switch can tell.
-struct Guest {
+pub(crate) struct Guest {
     device: OpenedFrontend,
     address: u8,
     counters: PortCounters,
@@ -29,7 +29,7 @@ struct Guest {
 impl Guest {
     /// Boots at the port on `socket`, with MAC address 52:54:00:00:00:`address`; returns when the link is up.
     #[track_caller]
-    fn boot(lab: &Lab, port: &str, socket: &Path, address: u8, change: impl FnOnce(&mut FrontendOptions)) -> Guest {
+    pub(crate) fn boot(lab: &Lab, port: &str, socket: &Path, address: u8, change: impl FnOnce(&mut FrontendOptions)) -> Guest {
         let mut options = FrontendOptions::new(socket);
         options.timeout = DEADLINE;
         change(&mut options);
@@ -44,14 +44,14 @@ impl Guest {
         octets
     }
 
-    fn send(&mut self, queue: usize, octets: &[u8]) {
+    pub(crate) fn send(&mut self, queue: usize, octets: &[u8]) {
         let mut burst = self.sender.burst();
         burst.push_borrowed(octets, Offload::NONE, None);
         self.device.tx[queue].transmit(burst.frames(), &[0], &TxReport::new(&self.counters));
     }
 
     /// Frames that arrived since the last look, at all queues.
-    fn received(&mut self) -> Vec<Vec<u8>> {
+    pub(crate) fn received(&mut self) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         for rx in &mut self.device.rx {
             let mut burst = self.receiver.burst();

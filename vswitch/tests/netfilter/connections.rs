@@ -39,9 +39,8 @@ impl Connection {
             match word.split_once('=') {
                 Some(("mark", mark)) => found.mark = mark.to_owned(),
                 Some(("helper", helper)) => found.helper = Some(helper.to_owned()),
-                // The number of references is an accident; the zone is the router's number in one system and none in the other.
-                // So are the keys of GRE, which are 0 without a helper.
-                Some(("use" | "zone" | "secctx" | "packets" | "bytes" | "srckey" | "dstkey", _)) => {}
+                // The number of references is an accident; the keys of GRE are 0 without a helper.
+                Some(("use" | "secctx" | "packets" | "bytes" | "srckey" | "dstkey", _)) => {}
                 Some((key, value)) => found.tuple.push((key.to_owned(), value.to_owned())),
                 None => found.flags.push(word.to_owned()),
             }

@@ -111,6 +111,7 @@ impl InProcess {
                 mtu: side.mtu() as u32,
                 addresses: [Family::V4, Family::V6].into_iter().flat_map(own).collect(),
                 rp_filter: RpFilter::Off,
+                waiting: Default::default(),
             }));
             for family in [Family::V4, Family::V6] {
                 let interface = InterfaceId(side as u8);
@@ -271,7 +272,11 @@ impl System for InProcess {
             if has("ASSURED") {
                 text.push_str(" [ASSURED]");
             }
-            found.push(Connection::parse(&format!("{text} mark={}", flow.mark)));
+            let _ = write!(text, " mark={}", flow.mark);
+            if flow.zone != 0 {
+                let _ = write!(text, " zone={}", flow.zone);
+            }
+            found.push(Connection::parse(&text));
         });
         found
     }
@@ -298,7 +303,7 @@ impl System for InProcess {
 struct Nameless;
 
 impl control::conntrack::Names for Nameless {
-    fn router(&self, _zone: u16) -> Option<String> {
+    fn router(&self, _: RouterId) -> Option<String> {
         None
     }
 

@@ -256,11 +256,11 @@ pub(crate) fn all() -> Vec<RuleSet> {
         ),
         RuleSet::new(
             "mangle",
-            "mangle -A PREROUTING -i lan -p udp -j {TTL}-set 17
+            "mangle -A PREROUTING -i lan -p udp -m addrtype ! --dst-type LOCAL -j {TTL}-set 17
              mangle -A PREROUTING -i lan -p tcp -j {TTL}-inc 3
              mangle -A FORWARD -p tcp -m tcp --dport 80 -j DSCP --set-dscp-class AF21
-             mangle -A FORWARD -p tcp -m tcp --tcp-option 2 --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
-             mangle -A POSTROUTING -p tcp -m tcp --dport 443 --tcp-option 2 --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1000
+             mangle -A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+             mangle -A POSTROUTING -p tcp -m tcp --dport 443 --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 300
              mangle -A POSTROUTING -p {icmp} -j {TTL}-dec 2
              mangle -A PREROUTING -s {lan1-net} -j MARK --set-xmark 0x11/0xff
              mangle -A PREROUTING -m mark --mark 0x11/0xff -j CONNMARK --save-mark
@@ -268,6 +268,16 @@ pub(crate) fn all() -> Vec<RuleSet> {
              mangle -A POSTROUTING -o lan -m mark --mark 0x11 -j DSCP --set-dscp 0x11
              mangle -A FORWARD -m connmark ! --mark 0x11 -p udp -j CONNMARK --set-xmark 0x7/0xffffffff
              filter -A FORWARD -m mark --mark 0x11 -p udp -m udp --dport 7777 -j DROP",
+        ),
+        RuleSet::new(
+            "zones",
+            "raw -A PREROUTING -p udp -j CT --zone 5
+             raw -A PREROUTING -i lan -p tcp -m tcp --dport 80 -j CT --zone 1
+             raw -A PREROUTING -i wan -p tcp -m tcp --sport 80 -j CT --zone 1
+             raw -A PREROUTING -i lan -p tcp -m tcp --dport 443 -j CT --zone 65535
+             filter -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+             filter -A FORWARD -i lan -m conntrack --ctstate NEW -j ACCEPT
+             filter -A FORWARD -i wan -p tcp -m conntrack --ctstate INVALID -j REJECT --reject-with tcp-reset",
         ),
         RuleSet::new(
             "untracked",
@@ -432,7 +442,11 @@ pub(crate) fn random(seed: u64) -> RuleSet {
             ("mangle -A POSTROUTING", &["DSCP --set-dscp 0x16", "{TTL}-set 35", "CONNMARK --save-mark"]),
             ("raw -A PREROUTING", &["CT --notrack", "DROP", "ACCEPT"]),
         ]);
-        text += &format!("{place}{protocol}{matches} -j {}\n", random.pick(targets));
+        let target = random.pick::<&str>(targets);
+        // The kernel's editing of IPv6 headers leaves behind a checksum of the packet that conntrack computed, and long
+        // datagrams for the router itself are then dropped as damaged.
+        let only_v4 = place == "mangle -A PREROUTING" && (target.starts_with("DSCP") || target.starts_with("{TTL}"));
+        text += &format!("{}{place}{protocol}{matches} -j {target}\n", if only_v4 { "4 " } else { "" });
     }
     let mut set = RuleSet::new(&format!("random {seed:#x}"), &text);
     set.find_ranges();

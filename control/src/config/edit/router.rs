@@ -1,13 +1,13 @@
 //! Single changes to routers.
 
-use proto::config::Config;
+use proto::config::{Config, PortConfig, PortKind};
 use proto::router::{InterfaceConfig, RouterConfig};
 use proto::router_api::{
     AddForward, AddInterface, AddNeighbor, AddRoute, AddRouter, DelForward, DelInterface, DelNeighbor, DelRoute, DelRouter,
 };
 use serde_json::{Map, Value};
 
-use super::{Refusal, as_map, merged};
+use super::{Refusal, as_map};
 use crate::config::diff::words;
 use crate::config::problem::{Problem, Subject, lines};
 use crate::config::read;
@@ -55,7 +55,26 @@ fn router<'c>(config: &'c mut Config, name: &str) -> Result<&'c mut RouterConfig
     config.router.get_mut(name).ok_or_else(|| format!("no router {name:?}"))
 }
 
-/// Changes settings of a router, as [`super::set_port`]; those of `conntrack` and `nat` one by one as well.
+/// Changes keys of a table below another one by one.
+fn set_below(
+    table: &mut Map<String, Value>,
+    key: &str,
+    set: &Map<String, Value>,
+    subject: &Subject,
+    known: &[String],
+    problems: &mut Vec<Problem>,
+) {
+    let mut inner = table.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
+    for (key, value) in set {
+        if value.is_null() { drop(inner.remove(key)) } else { drop(inner.insert(key.clone(), value.clone())) }
+    }
+    // A key that is reset leaves no trace above, so that it exists is checked here.
+    let unknown = set.keys().filter(|key| set[*key].is_null() && !known.contains(key));
+    problems.extend(unknown.map(|key| Problem::new(subject.clone(), format!("unknown key `{key}`"))));
+    table.insert(key.to_owned(), Value::Object(inner));
+}
+
+/// Changes settings of a router, as [`super::set_port`]; those of the tables below it one by one as well.
 ///
 /// # Errors
 ///
@@ -69,19 +88,14 @@ pub fn set_router(config: &Config, name: &str, set: &Map<String, Value>) -> Resu
         let keys = read::keys();
         // What the lists and rules of a router are has requests of its own, but whole ones may be replaced.
         match (key.as_str(), value) {
-            ("conntrack" | "nat", Value::Object(below)) => {
-                let mut inner = table.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
-                for (key, value) in below {
-                    if value.is_null() { drop(inner.remove(key)) } else { drop(inner.insert(key.clone(), value.clone())) }
-                }
-                let (subject, known) = match key.as_str() {
-                    "nat" => (Subject::Nat(name.to_owned()), &keys.nat),
-                    _ => (Subject::Conntrack(name.to_owned()), &keys.conntrack),
-                };
-                // A key that is reset leaves no trace above, so that it exists is checked here.
-                let unknown = below.keys().filter(|key| below[*key].is_null() && !known.contains(key));
-                problems.extend(unknown.map(|key| Problem::new(subject.clone(), format!("unknown key `{key}`"))));
-                table.insert(key.clone(), Value::Object(inner));
+            ("conntrack", Value::Object(set)) => {
+                set_below(&mut table, key, set, &Subject::Conntrack(name.to_owned()), &keys.conntrack, &mut problems);
+            }
+            ("nat", Value::Object(set)) => {
+                set_below(&mut table, key, set, &Subject::Nat(name.to_owned()), &keys.nat, &mut problems);
+            }
+            (key, Value::Object(set)) if let Some(key) = read::neigh_key(key) => {
+                set_below(&mut table, key, set, &Subject::Neigh(name.to_owned(), key), &keys.neigh, &mut problems);
             }
             (key, Value::Null) if keys.router.iter().any(|known| known == key) => drop(table.remove(key)),
             _ => drop(table.insert(key.clone(), value.clone())),
@@ -108,7 +122,7 @@ pub fn add_interface(config: &Config, request: &AddInterface) -> Result<Config, 
         let Some(port_name) = &settings.port else { return Err(format!("interface {name:?}: the new port has no name")) };
         match new.port.get(port_name) {
             None => drop(new.port.insert(port_name.clone(), port.clone())),
-            Some(other) if other.switch.is_none() && other.kind == port.kind && other.interface == port.interface => {}
+            Some(other) if other == port || other.switch.is_none() && is_same_netdev(other, port) => {}
             Some(other) => {
                 let what = super::what(other);
                 return Err(format!("port {port_name:?} exists already, as {what}; use --port or --switch"));
@@ -129,7 +143,12 @@ pub fn add_interface(config: &Config, request: &AddInterface) -> Result<Config, 
     Ok(new)
 }
 
-/// Changes settings of an interface, as [`super::set_port`]. `switch` and `port` replace each other; a port that is left by its
+/// Whether both are the same netdev, whatever else differs.
+fn is_same_netdev(a: &PortConfig, b: &PortConfig) -> bool {
+    matches!(a.kind, PortKind::Nic | PortKind::Tap | PortKind::Sim) && (a.kind, &a.interface, &a.netns) == (b.kind, &b.interface, &b.netns)
+}
+
+/// Changes settings of an interface, as [`set_router`]. `switch` and `port` replace each other; a port that is left by its
 /// last interface goes with it.
 ///
 /// # Errors
@@ -145,9 +164,24 @@ pub fn set_interface(config: &Config, router_name: &str, name: &str, set: &Map<S
             table.remove(other);
         }
     }
-    let subject = Subject::Interface(router_name.to_owned(), name.to_owned());
-    let settings: InterfaceConfig = merged(subject, table, set, &read::keys().interface, &[])?;
-    target.interface.insert(name.to_owned(), settings);
+    let (keys, mut problems) = (read::keys(), Vec::new());
+    for (key, value) in set {
+        match (read::neigh_key(key), value) {
+            (Some(key), Value::Object(set)) => {
+                let subject = Subject::InterfaceNeigh(router_name.to_owned(), name.to_owned(), key);
+                set_below(&mut table, key, set, &subject, &keys.interface_neigh, &mut problems);
+            }
+            (_, Value::Null) if keys.interface.contains(key) => drop(table.remove(key)),
+            _ => drop(table.insert(key.clone(), value.clone())),
+        }
+    }
+    match read::interface(router_name, name, &table, &mut problems) {
+        Some(settings) if problems.is_empty() => drop(target.interface.insert(name.to_owned(), settings)),
+        _ if problems.is_empty() => {
+            return Err(Problem::new(Subject::Interface(router_name.to_owned(), name.to_owned()), "cannot be read").to_string());
+        }
+        _ => return Err(lines(&problems)),
+    }
     drop_port(&mut new, &former);
     Ok(new)
 }

@@ -87,7 +87,7 @@ impl Lab {
     }
 
     pub(super) fn at<'a>(settings: &'a Settings, ingress: u16, now: Nanos) -> At<'a> {
-        At { settings, zone: 1, worker: 0, ingress: PortId(ingress), now, own: false }
+        At { settings, router: RouterId(1), worker: 0, ingress: PortId(ingress), now, own: false }
     }
 
     pub(super) fn wait(&mut self, seconds: u64) {

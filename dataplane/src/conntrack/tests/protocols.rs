@@ -45,8 +45,8 @@ fn lab_tuple() -> Tuple {
         destination: core::net::Ipv4Addr::from(SERVER).into(),
         source_port: 40_000,
         destination_port: 53,
-        zone: 1,
-        family: crate::router::Family::V4,
+        zone: 0,
+        domain: Domain::new(RouterId(1), crate::router::Family::V4),
         protocol: 17,
     }
 }

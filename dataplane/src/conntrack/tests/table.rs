@@ -297,7 +297,7 @@ fn flows_are_listed_deleted_and_flushed() {
     assert!(lab.conntrack.get(id, lab.now).is_some());
     assert!(lab.conntrack.delete(id, lab.now) && !lab.conntrack.delete(id, lab.now));
     assert_eq!(lab.conntrack.get(id, lab.now), None);
-    assert_eq!((lab.conntrack.flush(Some(2), lab.now), lab.conntrack.flush(Some(1), lab.now)), (0, 9));
+    assert_eq!((lab.conntrack.flush(Some(RouterId(2)), lab.now), lab.conntrack.flush(Some(RouterId(1)), lab.now)), (0, 9));
     assert_eq!(lab.conntrack.count(), 0);
 }
 

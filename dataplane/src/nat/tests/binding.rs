@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use wire::ip_protocol;
 
 use super::packets::{Spec, v4, v6};
-use super::world::{Fate, Rules, World, begins};
-use crate::conntrack::{Status, Tuple};
+use super::world::{Fate, Rules, World, ZONE, begins};
+use crate::conntrack::{Domain, Status, Tuple};
 use crate::nat::unique::{Wanted, search};
 use crate::nat::{BindError, Flows, Manip, MappingBehaviour, NatRange, Settings};
 use crate::router::address::{Address, Family};
@@ -135,7 +135,15 @@ fn random_ports_are_not_kept() {
 fn the_address_of_a_pool_is_that_of_linux() {
     let pick = |family, pool: (Address, Address), source, destination, persistent| {
         let range = NatRange { addresses: Some(pool), persistent, ..NatRange::NULL };
-        let tuple = Tuple { source, destination, source_port: 5000, destination_port: 53, zone: 0, family, protocol: ip_protocol::UDP };
+        let tuple = Tuple {
+            source,
+            destination,
+            source_port: 5000,
+            destination_port: 53,
+            zone: 0,
+            domain: Domain::new(ZONE.router, family),
+            protocol: ip_protocol::UDP,
+        };
         Wanted::of(&range, family, source).pick_address(&tuple, false, source)
     };
     let pool = (v4("100.64.0.10"), v4("100.64.0.40"));
@@ -198,7 +206,7 @@ fn a_null_binding_moves_the_port_that_is_taken() {
         source_port: port,
         destination_port: 53,
         zone: 0,
-        family: Family::V4,
+        domain: Domain::new(ZONE.router, Family::V4),
         protocol: ip_protocol::UDP,
     };
     assert!(nat.flow(&tuple("198.51.100.1", 5000)).unwrap().status.contains(Status::SRC_NAT));
@@ -265,7 +273,7 @@ fn the_search_is_bounded() {
         source_port: 5000,
         destination_port: 53,
         zone: 0,
-        family: Family::V4,
+        domain: Domain::new(ZONE.router, Family::V4),
         protocol: ip_protocol::TCP,
     };
     for mapping in [MappingBehaviour::AddressAndPortDependent, MappingBehaviour::EndpointIndependent] {

@@ -3,7 +3,7 @@
 use wire::{Offload, ip_protocol};
 
 use super::packets::{Spec, edit, error, tcp_rest, v4, v6};
-use super::world::{Fate, Rules, World, begins, ends};
+use super::world::{Fate, Rules, World, ZONE, begins, ends};
 use crate::conntrack::{CtState, Direction, Status, Tracking, Tuple};
 use crate::nat::{Manip, NatRange, NotTranslatable, Settings, translate};
 use crate::router::address::Family;
@@ -32,7 +32,7 @@ fn the_two_gateways_of_the_seed() {
     let back = a.pass(&reply, Rules::default()).octets();
     assert_eq!(back, tcp(("200.200.200.1", 443), ("192.168.1.2", 56303), 0x12));
     // The entry of A: 192.168.1.2:56303 is 100.100.100.1:56303.
-    let tuple = edit(&syn, Offload::NONE, |_, packet| Tuple::of(packet, 0).unwrap()).1;
+    let tuple = edit(&syn, Offload::NONE, |_, packet| Tuple::of(packet, ZONE).unwrap()).1;
     let entry = a.flow(&tuple).unwrap();
     assert_eq!((entry.original.source, entry.original.source_port), (v4("192.168.1.2"), 56303));
     assert_eq!((entry.reply.destination, entry.reply.destination_port), (v4("100.100.100.1"), 56303));
@@ -149,7 +149,7 @@ fn rfc_5508_req_11_no_redirects() {
 /// A flow from 10.0.0.2:4000 that is 100.100.100.1:6000 outside, seen from an error about one of its packets.
 fn about_a_flow(protocol: u8) -> Tracking {
     let quoted = Spec::new(protocol, ("10.0.0.2", 4000), ("203.0.113.9", 53));
-    let mut tracking = begins(edit(&quoted.packet(), Offload::NONE, |_, packet| Tuple::of(packet, 0).unwrap()).1);
+    let mut tracking = begins(edit(&quoted.packet(), Offload::NONE, |_, packet| Tuple::of(packet, ZONE).unwrap()).1);
     (tracking.reply.destination, tracking.reply.destination_port) = (v4("100.100.100.1"), 6000);
     tracking.status.insert(Status::SRC_NAT);
     (tracking.state, tracking.direction) = (CtState::Related, Direction::Reply);

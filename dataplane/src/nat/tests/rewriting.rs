@@ -16,12 +16,16 @@ const PROTOCOLS: [u8; 9] = [
     ip_protocol::UDP,
     ip_protocol::UDP_LITE,
     ip_protocol::DCCP,
-    ip_protocol::SCTP,
     ip_protocol::ICMP,
     ip_protocol::ICMPV6,
+    ip_protocol::SCTP,
     ip_protocol::GRE,
     ip_protocol::ESP,
 ];
+/// Those with a checksum.
+const SUMMED: &[u8] = PROTOCOLS.split_at(7).0;
+/// Those whose checksum is the internet checksum.
+const INTERNET_SUMMED: &[u8] = PROTOCOLS.split_at(6).0;
 
 fn address(family: Family) -> impl Strategy<Value = Address> {
     any::<u128>().prop_map(move |bits| Address(if family == Family::V4 { bits & 0xffff_ffff } else { bits }))
@@ -29,7 +33,12 @@ fn address(family: Family) -> impl Strategy<Value = Address> {
 
 /// A packet of any protocol, of any length, with options; and an address and a port for it.
 fn spec() -> impl Strategy<Value = (Spec, Address, u16)> {
-    let kind = (prop::sample::select(&PROTOCOLS[..]), any::<bool>());
+    spec_of(&PROTOCOLS)
+}
+
+/// The same of some protocols.
+fn spec_of(protocols: &'static [u8]) -> impl Strategy<Value = (Spec, Address, u16)> {
+    let kind = (prop::sample::select(protocols), any::<bool>());
     kind.prop_flat_map(|(protocol, is_v4)| {
         let is_v4 = is_v4 && protocol != ip_protocol::ICMPV6 || protocol == ip_protocol::ICMP;
         let family = if is_v4 { Family::V4 } else { Family::V6 };
@@ -90,12 +99,12 @@ proptest! {
 
     /// A checksum that is wrong is wrong by the same afterwards, so nobody vouches for damage.
     #[test]
-    fn damage_stays((spec, address, port) in spec(), at: prop::sample::Index, flip in 1u8..) {
-        prop_assume!(!spec.unfinished && !spec.no_checksum && (spec.checksum().is_some() || spec.protocol == ip_protocol::SCTP));
+    fn damage_stays((mut spec, address, port) in spec_of(SUMMED), at: prop::sample::Index, flip in 1u8..) {
+        (spec.unfinished, spec.no_checksum) = (false, false);
+        // At least one octet lies behind all headers.
+        spec.rest.push(0x5a);
         let mut damaged = spec.packet();
-        // Behind all headers.
         let from = spec.l4() - 14 + 20;
-        prop_assume!(from < damaged.len());
         let at = from + at.index(damaged.len() - from);
         damaged[at] ^= flip;
         let mut expected = Spec { source: address, sport: port, ..spec.clone() }.packet();
@@ -117,13 +126,13 @@ proptest! {
 
     /// Octets anywhere in the upper layer, at even and odd offsets.
     #[test]
-    fn octets_are_replaced_as_if_built_anew((spec, _, _) in spec(), at: prop::sample::Index, new in prop::collection::vec(any::<u8>(), 1..9)) {
-        prop_assume!(spec.checksum().is_some() && !spec.no_checksum);
-        // Behind the ports, the length of UDP and the checksum.
+    fn octets_are_replaced_as_if_built_anew((mut spec, _, _) in spec_of(INTERNET_SUMMED), at: prop::sample::Index, new in prop::collection::vec(any::<u8>(), 1..9)) {
+        spec.no_checksum = false;
+        // There is room for the longest behind the ports, the length of UDP and the checksum.
+        spec.rest.extend([0x5a; 8]);
         let least = if spec.protocol == ip_protocol::TCP { 18 } else { 8 };
-        let most = (256 - spec.l4()).min(spec.rest.len() + 4).saturating_sub(new.len());
-        prop_assume!(least < most);
-        let at = least + at.index(most - least);
+        let most = (256 - spec.l4()).min(spec.rest.len() + 4) - new.len();
+        let at = least + at.index(most - least + 1);
         let (edited, answer) = edit(&spec.packet(), spec.offload(), |frame, packet| replace(frame, packet, at, &new));
         prop_assert_eq!(answer, Ok(()));
         let before = spec.packet().len() - spec.rest.len() - (spec.l4() - 14);
@@ -162,7 +171,7 @@ proptest! {
             let before = (frame.head().to_vec(), packet);
             let answer = match edit {
                 0 => set_end(frame, &mut packet, Manip::Source, Address(1), 1),
-                1 => clamp_mss(frame, &packet, 1).map(|_| ()),
+                1 => clamp_mss(frame, &mut packet, 1).map(|_| ()),
                 _ => replace(frame, &packet, 60, &[1, 2, 3]),
             };
             if answer.is_err() {
@@ -286,17 +295,53 @@ fn mss_is_lowered_but_never_raised() {
     }
 }
 
-#[test]
-fn mss_that_is_not_there() {
-    for options in [&[][..], &[1, 1, 1, 1], &[2, 4, 0, 0][..0], &[3, 3, 7, 2]] {
-        let spec = syn(options);
-        assert_eq!(edit(&spec.packet(), Offload::NONE, |frame, packet| clamp_mss(frame, packet, 1000)).1, Ok(false), "{options:?}");
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A SYN that announces no maximum segment size becomes the packet that is built with the option in front of the others,
+    /// octet for octet, whatever is in front of it and whether its checksum is finished; but for one with payload, and one
+    /// whose header is as long as it can be.
+    #[test]
+    fn an_mss_is_announced(
+        (template, _, _) in spec_of(&[ip_protocol::TCP]),
+        options in prop::collection::vec(prop::sample::select(&[0u8, 1][..]), 0..=40),
+        mss in prop_oneof![0..=2000u16, Just(u16::MAX)],
+        payload in prop_oneof![3 => Just(0usize), 1 => 1..300usize],
+    ) {
+        let header = |option: &[u8]| {
+            let mut spec = template.clone();
+            spec.rest.truncate(16);
+            spec.rest.extend(option);
+            spec.rest.extend(&options[..options.len() & !3]);
+            spec.rest[8] = (((4 + spec.rest.len()) / 4) as u8) << 4 | spec.rest[8] & 0x0f;
+            spec.rest.extend(vec![0x5a; payload]);
+            spec
+        };
+        let before = header(&[]);
+        let hdr_len = if before.unfinished { (before.l4() + 20 + (options.len() & !3)) as u16 } else { 0 };
+        let offload = Offload { hdr_len, ..before.offload() };
+        let (after, (answer, left)) = edit(&before.packet(), offload, |frame, packet| (clamp_mss(frame, packet, mss), frame.offload()));
+        let is_added = payload == 0 && options.len() < 40;
+        let announced = mss.min(if before.family == Family::V4 { 536 } else { 1220 }).to_be_bytes();
+        let expected = if is_added { header(&[2, 4, announced[0], announced[1]]) } else { before };
+        prop_assert_eq!(answer, Ok(is_added));
+        prop_assert_eq!(left, Offload { hdr_len: if is_added && hdr_len != 0 { hdr_len + 4 } else { hdr_len }, ..offload });
+        prop_assert_eq!(after, expected.packet());
     }
+}
+
+#[test]
+fn no_mss_is_announced_in_packets_of_other_protocols_and_cut_headers() {
     let udp = Spec::new(ip_protocol::UDP, ("10.0.0.1", 5000), ("192.0.2.1", 53));
     assert_eq!(edit(&udp.packet(), Offload::NONE, |frame, packet| clamp_mss(frame, packet, 1000)).1, Ok(false));
     for header_len in [0x40, 0xf0] {
         let mut spec = syn(&[2, 4, 0x05, 0xb4]);
         spec.rest[8] = header_len;
         assert_eq!(edit(&spec.packet(), Offload::NONE, |frame, packet| clamp_mss(frame, packet, 1000)).1, Err(NotEditable));
+    }
+    // An option that is cut is no option.
+    for options in [&[3, 3, 7, 2][..], &[2, 4, 0, 0][..0], &[1, 1, 2, 4]] {
+        let (after, answer) = edit(&syn(options).packet(), Offload::NONE, |frame, packet| clamp_mss(frame, packet, 100));
+        assert_eq!((answer, after), (Ok(true), syn(&[&[2, 4, 0, 100], options].concat()).packet()));
     }
 }

@@ -5,8 +5,9 @@ use wire::{Offload, ip_protocol};
 use super::packets::{Spec, edit, error, tcp_rest, v4};
 use super::world::{Fate, Rules, SECOND, ends};
 use crate::clock::Nanos;
-use crate::conntrack::{self, At, ConfirmError, Conntrack, CtState, Expectation, ExpectedNat, Template, Tracking, Tuple};
+use crate::conntrack::{self, At, ConfirmError, Conntrack, CtState, Domain, Expectation, ExpectedNat, Template, Tracking, Tuple};
 use crate::nat::{Inbound, Manip, MappingBehaviour, NatRange, NatState, Settings, translate};
+use crate::router::RouterId;
 use crate::router::address::Family;
 use crate::snapshot::PortId;
 
@@ -33,7 +34,7 @@ impl Router {
     }
 
     fn at(&self) -> At<'_> {
-        At { settings: &self.tracked, zone: 7, worker: 0, ingress: PortId(1), now: self.now, own: false }
+        At { settings: &self.tracked, router: RouterId(7), worker: 0, ingress: PortId(1), now: self.now, own: false }
     }
 
     /// The packet on its way out, not confirmed yet.
@@ -79,7 +80,7 @@ impl Router {
             self.now = end.min(self.now + 20 * SECOND);
             let mut cursor = 0;
             loop {
-                let settings = |zone| (zone == 7).then_some((&self.tracked.timeouts, &self.settings));
+                let settings = |router| (router == RouterId(7)).then_some((&self.tracked.timeouts, &self.settings));
                 cursor = self.nat.upkeep(&self.conntrack, cursor, 10, self.now, settings);
                 if cursor == 0 {
                     break;
@@ -211,8 +212,8 @@ fn an_expected_flow_follows_its_master() {
         destination: v4(destination),
         source_port,
         destination_port,
-        zone: 7,
-        family: Family::V4,
+        zone: 0,
+        domain: Domain::new(RouterId(7), Family::V4),
         protocol: ip_protocol::TCP,
     };
     let expect = |tuple, nat| {
@@ -235,16 +236,29 @@ fn an_expected_flow_follows_its_master() {
     assert_eq!((state, fate.ends()), (CtState::Related, (v4(PUBLIC), 3001, v4(REMOTE), 5555)));
 }
 
-/// The same addresses behind two routers: their zones keep them apart.
+/// Neither flow nor mapping.
+const NOTHING: (CtState, Inbound) = (CtState::New, Inbound::Unmapped);
+
+/// The same addresses behind two routers, and in two zones of one, are kept apart, also when the number of a zone is that of the
+/// other router.
 #[test]
-fn zones_are_apart() {
+fn routers_and_zones_are_apart() {
     let mut router = Router::new(Settings::default());
     router.pass(&udp((HOST, 5000), (REMOTE, 53)), snat()).0.octets();
     let nat = core::mem::replace(&mut router.nat, NatState::new(0));
-    let at = At { zone: 8, ..router.at() };
-    let (_, inbound) = edit(&udp((REMOTE, 53), (PUBLIC, 5000)), Offload::NONE, |frame, packet| {
-        let mut tracking = router.conntrack.track(&at, &Template::default(), packet, frame);
-        nat.inbound(&router.conntrack, &at, &mut tracking, &Settings::default())
-    });
-    assert_eq!(inbound, Inbound::Unmapped);
+    for (number, zone, expected) in [
+        (7, None, (CtState::Established, Inbound::Unmapped)),
+        (7, Some(0), (CtState::Established, Inbound::Unmapped)),
+        (7, Some(7), NOTHING),
+        (8, None, NOTHING),
+        (8, Some(7), NOTHING),
+        (0, Some(7), NOTHING),
+    ] {
+        let at = At { router: RouterId(number), ..router.at() };
+        let (_, found) = edit(&udp((REMOTE, 53), (PUBLIC, 5000)), Offload::NONE, |frame, packet| {
+            let mut tracking = router.conntrack.track(&at, &Template { zone, ..Template::default() }, packet, frame);
+            (tracking.state, nat.inbound(&router.conntrack, &at, &mut tracking, &Settings::default()))
+        });
+        assert_eq!(found, expected, "router {number}, zone {zone:?}");
+    }
 }

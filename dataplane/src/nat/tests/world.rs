@@ -7,15 +7,18 @@ use wire::{Offload, ip_protocol};
 
 use super::packets::{Spec, edit};
 use crate::clock::Nanos;
-use crate::conntrack::{self, At, Conntrack, CtState, Direction, FlowRef, NewFlow, Status, Template, Tracking, Tuple};
+use crate::conntrack::{self, At, Conntrack, CtState, Direction, FlowRef, NewFlow, Status, Template, Tracking, Tuple, Zone};
 use crate::frame::Frame;
 use crate::nat::bind::set;
 use crate::nat::mapping::FlowUse;
 use crate::nat::{BindError, Flows, Inbound, Manip, NatRange, NatState, NotTranslatable, Settings, translate};
+use crate::router::RouterId;
 use crate::router::address::Address;
 use crate::router::packet::{Packet, Upper};
 use crate::snapshot::PortId;
 
+/// Where all flows live.
+pub(super) const ZONE: Zone = Zone { router: RouterId(0), number: 0 };
 pub(super) const SECOND: Nanos = 1_000_000_000;
 
 /// What became of a packet.
@@ -102,7 +105,7 @@ pub(super) fn begins(original: Tuple) -> Tracking {
     static FLOW: OnceLock<NewFlow> = OnceLock::new();
     let flow = *FLOW.get_or_init(|| {
         let settings = conntrack::Settings::default();
-        let at = At { settings: &settings, zone: 0, worker: 0, ingress: PortId(0), now: 0, own: false };
+        let at = At { settings: &settings, router: ZONE.router, worker: 0, ingress: PortId(0), now: 0, own: false };
         let packet = Spec::new(ip_protocol::UDP, ("10.0.0.1", 1), ("10.0.0.2", 2)).packet();
         let track = |frame: &mut Frame<'_>, packet: &mut Packet| Conntrack::new(1, 1).track(&at, &Template::default(), packet, frame);
         *edit(&packet, Offload::NONE, track).1.new_flow().unwrap()
@@ -129,9 +132,10 @@ impl World {
         let end = self.now + span;
         while self.now < end {
             self.now = end.min(self.now + 10 * SECOND);
-            for flow in &self.list {
+            for (index, flow) in self.list.iter().enumerate() {
                 let Tracking { original, reply, status, .. } = flow.tracking;
-                if !self.flows.contains_key(&original) {
+                // One that is over, whose tuple another may have by now.
+                if self.flows.get(&original) != Some(&(index, Direction::Original)) {
                     continue;
                 }
                 if flow.last_packet + self.flow_timeout > self.now {
@@ -171,11 +175,11 @@ impl World {
         if packet.is_icmp_error() {
             let header = packet.l4 as usize - 14 + 8;
             let quoted = edit(&octets[header..], Offload::NONE, |_, packet| *packet).1;
-            let answer = Tuple::of(&quoted, 0).and_then(|tuple| tuple.inverse()).unwrap();
+            let answer = Tuple::of(&quoted, ZONE).and_then(|tuple| tuple.inverse()).unwrap();
             let Some((index, direction)) = self.flows.get(&answer) else { return Tracking::none(CtState::Invalid) };
             return Tracking { state: CtState::Related, direction: *direction, ..self.list[*index].tracking.clone() };
         }
-        let tuple = Tuple::of(packet, 0).unwrap();
+        let tuple = Tuple::of(packet, ZONE).unwrap();
         match self.flows.get(&tuple) {
             Some((index, direction)) => {
                 let flow = &mut self.list[*index];

@@ -76,9 +76,7 @@ impl Pipeline {
         if p.in_interface.is_none() || !icmp::may_answer(p.frame, packet, error) {
             return;
         }
-        let is_local = p.router.is_local(family, packet.destination);
-        let source = if is_local { Some(packet.destination) } else { p.source_towards(packet.source) };
-        let Some(source) = source else { return };
+        let Some(source) = p.error_source() else { return };
         if !self.routing.limiter.allow(&p.router.rate_limit, family, packet.source, error, self.time) {
             return;
         }
@@ -102,7 +100,7 @@ impl Pipeline {
 }
 
 /// The flow of an answer to a packet of this flow (`nf_conntrack_attach`).
-fn answering(tracking: &Tracking) -> Option<Tracking> {
+pub(super) fn answering(tracking: &Tracking) -> Option<Tracking> {
     if tracking.flow == FlowRef::None {
         return None;
     }
@@ -116,6 +114,13 @@ fn udp_len(p: &Passage<'_, '_, '_>) -> Option<u32> {
 }
 
 impl Passage<'_, '_, '_> {
+    /// The address that an error about the packet comes from.
+    pub(super) fn error_source(&self) -> Option<Address> {
+        let packet = &self.packet;
+        let is_local = self.router.is_local(packet.family, packet.destination);
+        if is_local { Some(packet.destination) } else { self.source_towards(packet.source) }
+    }
+
     /// The address the router has for a station that a packet came from (`inet_select_addr`, `ipv6_dev_get_saddr`).
     pub(super) fn source_towards(&self, to: Address) -> Option<Address> {
         self.router.source_towards(self.packet.family, to, self.in_interface)

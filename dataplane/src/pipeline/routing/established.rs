@@ -13,7 +13,7 @@ use super::path::{Asked, Changes, Ends, Key, Path, Paths, Way};
 use super::{Arrival, Cx, Passage};
 use crate::burst::BURST_MAX;
 use crate::conntrack::established::{DECISIVE_FLAGS, Known, Taken};
-use crate::conntrack::{self, Conntrack, Segment, Status, Template, Tracking, Tuple};
+use crate::conntrack::{self, Conntrack, Domain, Segment, Status, Template, Tracking, Tuple};
 use crate::frame::Frame;
 use crate::offload;
 use crate::pipeline::Pipeline;
@@ -192,7 +192,7 @@ impl<'s> AtInterface<'s> {
         let [a, b, c, d, e, f] = interface.mac.0;
         let at = conntrack::At {
             settings: &router.conntrack,
-            zone: router.zone,
+            router: router.id,
             worker: pipeline.worker,
             ingress: cx.origin,
             now: pipeline.time,
@@ -257,7 +257,15 @@ fn touch<E: Headers>(paths: &mut Paths<E>, here: &AtInterface<'_>, head: &[u8], 
     }
     let ((family, [source, destination]), [a, b, c, d]) = (ends.addresses(), *ports);
     let (source_port, destination_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    tuples.push(Tuple { source, destination, source_port, destination_port, zone: here.router.zone, family, protocol });
+    tuples.push(Tuple {
+        source,
+        destination,
+        source_port,
+        destination_port,
+        zone: 0,
+        domain: Domain::new(here.router.id, family),
+        protocol,
+    });
 }
 
 #[inline(never)]

@@ -65,7 +65,7 @@ impl Pipeline {
     fn conntrack_at<'s>(&self, cx: &Cx<'_>, p: &Passage<'_, '_, 's>) -> conntrack::At<'s> {
         conntrack::At {
             settings: &p.router.conntrack,
-            zone: p.router.zone,
+            router: p.router.id,
             worker: self.worker,
             ingress: cx.origin,
             now: self.time,
@@ -88,7 +88,11 @@ impl Pipeline {
     pub(super) fn translate(&mut self, cx: &Cx<'_>, p: &mut Passage<'_, '_, '_>, manip: Manip, hook: Hook) -> Result<(), Step> {
         // An error is translated as the flow it is about, and decides nothing.
         if matches!(p.tracking.flow, FlowRef::New(_)) && !p.packet.is_icmp_error() {
-            self.bind(cx, p, manip, hook)?;
+            self.bind(cx, p, manip, hook).inspect_err(|step| {
+                if let Step::Drop(DropReason::NatExhausted) = step {
+                    self.refuse_flow(cx, p);
+                }
+            })?;
         }
         if !p.tracking.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {
             return Ok(());
@@ -131,7 +135,10 @@ impl Pipeline {
                     p.hairpin = true;
                     return Ok(());
                 }
-                Inbound::Filtered => return Err(Step::Drop(DropReason::NatFiltered)),
+                Inbound::Filtered => {
+                    self.hold_syn(p);
+                    return Err(Step::Drop(DropReason::NatFiltered));
+                }
                 Inbound::Unmapped => {}
             }
         }
@@ -149,6 +156,12 @@ impl Pipeline {
         }
         let at = self.conntrack_at(cx, p);
         p.router.state.connections.confirm(&at, &mut p.tracking).map_err(|error| {
+            let is_full = matches!(error, ConfirmError::TableFull | ConfirmError::Quota);
+            if is_full && p.tracking.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {
+                // Its source may be translated already; whoever sent it is told.
+                p.packet.source = p.tracking.original.source;
+                self.refuse_flow(cx, p);
+            }
             Step::Drop(match error {
                 ConfirmError::TableFull => DropReason::ConntrackFull,
                 ConfirmError::Quota => DropReason::ConntrackLimit,

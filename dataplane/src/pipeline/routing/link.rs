@@ -15,7 +15,7 @@ use crate::punt::PuntKind;
 use crate::router::icmp::IcmpError;
 use crate::router::neighbour::{NextHop, Resolved};
 use crate::router::packet::Packet;
-use crate::router::waiting::Ready;
+use crate::router::waiting::{Limits, Ready};
 use crate::snapshot::{PortId, Snapshot};
 use crate::worker::WorkerEvent;
 
@@ -144,11 +144,13 @@ impl Pipeline {
     /// Keeps a packet until control knows the MAC address of its next hop.
     #[cold]
     pub(super) fn hold(&mut self, cx: &Cx<'_>, p: &Passage<'_, '_, '_>, hop: NextHop) -> Step {
-        let held = self.routing.waiting.hold(hop, p.in_interface, p.frame, self.time);
+        let interface = p.router.interface(hop.interface);
+        let limits = interface.map_or_else(Limits::default, |interface| interface.waiting[hop.family.index()]);
+        let held = self.routing.waiting.hold(hop, p.in_interface, p.frame, limits, self.time);
         if held.ask {
             self.events.push(WorkerEvent::NeighbourNeeded(hop));
         }
-        let port = p.router.interface(hop.interface).and_then(|interface| cx.snapshot.port(interface.port));
+        let port = interface.and_then(|interface| cx.snapshot.port(interface.port));
         if let Some(port) = port {
             let counters = &port.counters[self.worker];
             counters.copies.add(held.discarded.into());
@@ -157,17 +159,21 @@ impl Pipeline {
         Step::Taken
     }
 
-    /// Whether packets wait for neighbours, or fragments for others, so that [`Pipeline::send_waiting`] is to be called.
+    /// Whether packets wait for neighbours, fragments for others, or SYNs for their answers, so that [`Pipeline::send_waiting`] is to
+    /// be called.
     #[inline]
     pub fn has_waiting(&self) -> bool {
-        !self.routing.reassembler.is_empty() || !self.routing.waiting.is_empty()
+        !self.routing.reassembler.is_empty() || !self.routing.waiting.is_empty() || !self.routing.unsolicited.is_empty()
     }
 
-    /// Sends packets whose neighbours have become known, drops those whose neighbours do not answer, and gives up fragments
-    /// whose others do not come.
+    /// Sends packets whose neighbours have become known, drops those whose neighbours do not answer, gives up fragments
+    /// whose others do not come, and answers SYNs that nobody asked for.
     #[cold]
     pub fn send_waiting(&mut self, snapshot: &Snapshot, tick: u32) {
         self.give_up_fragments(snapshot, tick);
+        if !self.routing.unsolicited.is_empty() {
+            self.answer_unsolicited(snapshot, tick);
+        }
         if self.routing.waiting.is_empty() {
             return;
         }

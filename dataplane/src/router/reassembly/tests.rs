@@ -407,7 +407,8 @@ proptest! {
     #[test]
     fn fragments_make_the_packet(
         is_v6 in any::<bool>(),
-        len in 0usize..9000,
+        // Octets of the packet beyond the MTU.
+        beyond in 1usize..7000,
         // IPv6 with both options has 64 octets in front of what is cut.
         mtu in 72u32..3000,
         options in 0usize..3,
@@ -415,7 +416,8 @@ proptest! {
         twice in any::<prop::sample::Index>(),
     ) {
         let family = if is_v6 { Family::V6 } else { Family::V4 };
-        let mut whole = udp(family, &payload(len), 77);
+        let headers = 8 + if is_v6 { 40 + 8 * options } else { 20 };
+        let mut whole = udp(family, &payload(mtu as usize - headers + beyond), 77);
         if is_v6 && options > 0 {
             // Hop-by-hop and destination options, which stay in front of every fragment (`ip6_find_1stfragopt`).
             let kinds = [0u8, 60];
@@ -429,7 +431,7 @@ proptest! {
             let payload_len = (whole.len() - 54) as u16;
             whole[18..20].copy_from_slice(&payload_len.to_be_bytes());
         }
-        prop_assume!(whole.len() - 14 > mtu as usize);
+        prop_assert_eq!(whole.len() - 14, mtu as usize + beyond);
         let mut fragments = cut(&whole, mtu);
         prop_assert!(fragments.iter().all(|fragment| fragment.len() <= mtu as usize + 14));
         let longest = fragments.iter().map(|fragment| fragment.len() - 14).max().unwrap();

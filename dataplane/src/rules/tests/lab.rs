@@ -6,7 +6,7 @@ use wire::{Ipv4Header, Offload, checksum};
 
 use crate::burst::BurstMemory;
 use crate::clock::Nanos;
-use crate::conntrack::{ConnId, Conntrack, CtState, Direction, FlowRef, Status, Template, Tracking, Tuple};
+use crate::conntrack::{ConnId, Conntrack, CtState, Direction, FlowRef, Status, Template, Tracking, Tuple, Zone};
 use crate::device::Wake;
 use crate::events::EventQueue;
 use crate::router::packet::Packet;
@@ -160,7 +160,7 @@ impl Probe {
     }
 
     pub(super) fn tuple(&self) -> Tuple {
-        Tuple::of(&self.packet(), 0).unwrap()
+        Tuple::of(&self.packet(), Zone { router: RouterId(0), number: 0 }).unwrap()
     }
 
     pub(super) fn packet(&self) -> Packet {

@@ -2,7 +2,7 @@
 
 use wire::{TcpHeader, checksum};
 
-use super::lab::{Lab, Probe, base, ipv4, ipv6, is, not, packets, rule, tcp_syn, udp, user};
+use super::lab::{Lab, Probe, base, ipv4, ipv6, is, not, packets, rule, tcp, tcp_syn, udp, user};
 use crate::conntrack::{CtState, Direction, HelperKind, Template};
 use crate::nat::{Manip, NatRange};
 use crate::router::{Address, Family, InterfaceId, RouterId};
@@ -98,6 +98,14 @@ fn the_largest_segment_is_lowered_never_raised() {
     assert_eq!(clamp(TcpMss::Set(9000), 1500), 1460);
     assert_eq!(clamp(TcpMss::ClampToPmtu, 1400), 1360);
     assert_eq!(clamp(TcpMss::ClampToPmtu, 9000), 1460);
+    // One that announces none is taken for 536 and gets that, or less.
+    let announce = |mss| {
+        let mut probe = tcp(0x0a00_0005, 40_000, 0xc633_6409, 80, 0x02, &[1; 4]);
+        assert_eq!(meet(Table::Mangle, Hook::Forward, syn_only(), Target::TcpMss(mss), &mut probe), Verdict::Accept);
+        TcpHeader::new_checked(&probe.octets[34..]).unwrap().options().to_vec()
+    };
+    assert_eq!(announce(TcpMss::ClampToPmtu), [2, 4, 2, 24, 1, 1, 1, 1]);
+    assert_eq!(announce(TcpMss::Set(100)), [2, 4, 0, 100, 1, 1, 1, 1]);
     let mut probe = Probe { path_mtu: 40, ..tcp_syn() };
     assert_eq!(meet(Table::Mangle, Hook::Forward, syn_only(), Target::TcpMss(TcpMss::ClampToPmtu), &mut probe), Verdict::Drop);
     let mut bad = tcp_syn();

@@ -141,7 +141,7 @@ macro_rules! bond_settings {
             /// The keys of a bond.
             pub(crate) const KEYS: &[&'static str] = &[$(stringify!($name)),+];
 
-            fn map(&self) -> Map<String, Value> {
+            pub(crate) fn map(&self) -> Map<String, Value> {
                 let mut map = Map::new();
                 $(put(&mut map, stringify!($name), self.$name.as_ref());)+
                 map
@@ -261,7 +261,7 @@ fn on_off_01(text: &str) -> Result<bool, String> {
     }
 }
 
-fn member_name(text: &str) -> Result<(PortKind, String), String> {
+pub(crate) fn member_name(text: &str) -> Result<(PortKind, String), String> {
     let (kind, name) = match text.split_once(':') {
         None => (PortKind::Nic, text),
         Some(("nic", name)) => (PortKind::Nic, name),
@@ -284,7 +284,6 @@ impl AddBond {
             .filter_map(|key| Some((key.to_owned(), port.remove(key)?)))
             .collect();
         put(&mut port, "switch", Some(&self.switch));
-        put(&mut port, "kind", Some(&PortKind::Bond));
         let mut options = Map::new();
         let mut members: Map<String, Value> = Map::new();
         if let Some(text) = team_config {
@@ -300,21 +299,33 @@ impl AddBond {
             }
         }
         options.extend(self.options.map());
-        for (kind, name) in &self.member {
-            let entry = members.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
-            let Value::Object(member) = entry else { continue };
-            if member.contains_key("kind") {
-                return Err(format!("member {name} is named twice"));
-            }
-            put(member, "kind", Some(kind));
-            if *kind != PortKind::Sim {
-                member.extend(device.clone());
-            }
-        }
-        port.insert("bond".to_owned(), Value::Object(options));
-        port.insert("member".to_owned(), Value::Object(members));
-        serde_json::from_value(Value::Object(port)).map_err(|e| e.to_string())
+        bond_port(port, device, options, members, &self.member)
     }
+}
+
+/// The configuration of a bond from the keys of its port, of the devices of its members, its options, and what is known of its members.
+pub(crate) fn bond_port(
+    mut port: Map<String, Value>,
+    device: Map<String, Value>,
+    options: Map<String, Value>,
+    mut members: Map<String, Value>,
+    names: &[(PortKind, String)],
+) -> Result<PortConfig, String> {
+    put(&mut port, "kind", Some(&PortKind::Bond));
+    for (kind, name) in names {
+        let entry = members.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
+        let Value::Object(member) = entry else { continue };
+        if member.contains_key("kind") {
+            return Err(format!("member {name} is named twice"));
+        }
+        put(member, "kind", Some(kind));
+        if *kind != PortKind::Sim {
+            member.extend(device.clone());
+        }
+    }
+    port.insert("bond".to_owned(), Value::Object(options));
+    port.insert("member".to_owned(), Value::Object(members));
+    serde_json::from_value(Value::Object(port)).map_err(|e| e.to_string())
 }
 
 impl SetBond {

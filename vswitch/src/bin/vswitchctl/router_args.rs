@@ -4,9 +4,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueHint};
-use proto::config::{PortConfig, PortKind, Span};
+use proto::config::{PortConfig, PortKind, SocketMode, Span};
 use proto::router::{Destination, Endpoint, ForwardConfig, ForwardProtocol, NeighborConfig, Network, Ports, RouteConfig, RouteKind};
 use proto::router_api::{
     AddForward as ForwardRequest, AddInterface as InterfaceRequest, AddNeighbor as NeighborRequest, AddRoute as RouteRequest,
@@ -15,6 +14,7 @@ use serde_json::{Map, Value};
 use wire::MacAddr;
 
 use crate::args::{on_off, vid};
+use crate::bond_args::{BondSettings, bond_port, member_name};
 use crate::settings::{put, reset};
 
 #[derive(Debug, Args)]
@@ -83,6 +83,12 @@ pub(crate) struct RouterSettings {
     /// A setting of address translation, such as filtering=endpoint-independent; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) nat: Vec<(String, Value)>,
+    /// A timer or limit of neighbors by ARP: a sysctl without net.ipv4.neigh.default., such as gc_thresh3=4096; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) ipv4_neigh: Vec<(String, Value)>,
+    /// The same for IPv6, by neighbor discovery; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) ipv6_neigh: Vec<(String, Value)>,
     /// A setting by its name; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, Value)>,
@@ -100,6 +106,35 @@ fn key_value(text: &str) -> Result<(String, Value), String> {
     Ok((key.trim().to_owned(), value))
 }
 
+/// A key of an interface, or one of the tables below it with a dot.
+fn interface_key(text: &str) -> Result<String, String> {
+    let key = text.split('.').next().unwrap_or_default();
+    let known = InterfaceSettings::KEYS;
+    if known.contains(&key) { Ok(text.to_owned()) } else { Err(format!("possible values: {}", known.join(", "))) }
+}
+
+/// Keys of a table below the settings.
+fn put_below(map: &mut Map<String, Value>, table: &str, list: &[(String, Value)]) {
+    if !list.is_empty() {
+        map.insert(table.to_owned(), Value::Object(list.iter().cloned().collect()));
+    }
+}
+
+/// Resets settings to their defaults, those of tables below by `TABLE.KEY`.
+fn reset_below(map: &mut Map<String, Value>, keys: &[String]) -> Result<(), String> {
+    let (below, own): (Vec<&String>, Vec<&String>) = keys.iter().partition(|key| key.contains('.'));
+    for key in below {
+        let (table, key) = key.split_once('.').unwrap_or_default();
+        let entry = map.entry(table).or_insert_with(|| Value::Object(Map::new()));
+        let Value::Object(inner) = entry else { return Err(format!("{table} is not a table of settings")) };
+        if inner.insert(key.to_owned(), Value::Null).is_some() {
+            return Err(format!("the setting {table}.{key} is both given and reset to its default"));
+        }
+    }
+    let own: Vec<String> = own.into_iter().cloned().collect();
+    reset(map, &own)
+}
+
 impl RouterSettings {
     /// The keys that were given.
     pub(crate) fn map(&self) -> Map<String, Value> {
@@ -113,11 +148,10 @@ impl RouterSettings {
         put(&mut map, "icmp_msgs_burst", self.icmp_msgs_burst.as_ref());
         put(&mut map, "icmp_echo_ignore_all", self.icmp_echo_ignore_all.as_ref());
         put(&mut map, "ipfrag_time", self.ipfrag_time.as_ref());
-        for (table, list) in [("conntrack", &self.conntrack), ("nat", &self.nat)] {
-            if !list.is_empty() {
-                map.insert(table.to_owned(), Value::Object(list.iter().cloned().collect()));
-            }
-        }
+        put_below(&mut map, "conntrack", &self.conntrack);
+        put_below(&mut map, "nat", &self.nat);
+        put_below(&mut map, "ipv4_neigh", &self.ipv4_neigh);
+        put_below(&mut map, "ipv6_neigh", &self.ipv6_neigh);
         map.extend(self.set.iter().cloned());
         map
     }
@@ -127,17 +161,7 @@ impl SetRouter {
     /// The keys to change.
     pub(crate) fn changes(&self) -> Result<Map<String, Value>, String> {
         let mut map = self.settings.map();
-        let (below, own): (Vec<&String>, Vec<&String>) = self.default.iter().partition(|key| key.contains('.'));
-        for key in below {
-            let (table, key) = key.split_once('.').unwrap_or_default();
-            let entry = map.entry(table).or_insert_with(|| Value::Object(Map::new()));
-            let Value::Object(inner) = entry else { return Err(format!("{table} is not a table of settings")) };
-            if inner.insert(key.to_owned(), Value::Null).is_some() {
-                return Err(format!("the setting {table}.{key} is both given and reset to its default"));
-            }
-        }
-        let own: Vec<String> = own.into_iter().cloned().collect();
-        reset(&mut map, &own)?;
+        reset_below(&mut map, &self.default)?;
         Ok(map)
     }
 }
@@ -155,7 +179,13 @@ pub(crate) struct DelRouter {
 #[command(after_help = "\
 Examples:
   vswitchctl add-interface gw lan --switch lan --vlan 10 --address 192.168.45.2/24 --address fd00::1/64
-  vswitchctl add-interface gw wan --nic eth0 --address 203.0.113.2/24    eth0 is for the router alone")]
+  vswitchctl add-interface gw wan --nic eth0 --address 203.0.113.2/24    eth0 is for the router alone
+  vswitchctl add-interface gw wan --bond up --member eth0 --member eth1 --mode 802.3ad --address 203.0.113.2/24
+  vswitchctl add-interface gw wan20 --port up --vlan 20 --address 198.51.100.2/24    another one on the same bond
+  vswitchctl add-interface gw vm1 --vhost-user /run/vswitch/vm1.sock --address 10.0.1.1/24    a virtual machine
+
+A port for the router alone goes with its last interface. Its own settings are changed by set-port, those of a bond by set-bond,
+add-member and del-member.")]
 pub(crate) struct AddInterface {
     /// The router
     pub(crate) router: String,
@@ -163,14 +193,22 @@ pub(crate) struct AddInterface {
     pub(crate) interface: String,
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Network namespace of the Ethernet interface of --nic or --tap
+    /// Network namespace of the Ethernet interfaces of --nic, --tap or --member
     #[arg(long, value_name = "NAME")]
     pub(crate) netns: Option<String>,
+    /// The VMM makes the socket of --vhost-user, and the daemon connects [default: the other way round]
+    #[arg(long)]
+    pub(crate) client: bool,
+    /// A member of --bond: an existing interface, or tap:NAME or sim:NAME; may be repeated
+    #[arg(long, value_name = "IFACE", value_parser = member_name)]
+    pub(crate) member: Vec<(PortKind, String)>,
     /// Do nothing when the router has this interface already, at the same place
     #[arg(long)]
     pub(crate) may_exist: bool,
     #[command(flatten)]
     pub(crate) settings: InterfaceSettings,
+    #[command(flatten)]
+    pub(crate) bond_options: BondSettings,
 }
 
 /// Where a new interface is.
@@ -187,10 +225,16 @@ pub(crate) struct Place {
     /// On a TAP interface that the daemon makes, a port for the router alone
     #[arg(long, value_name = "IFACE")]
     pub(crate) tap: Option<String>,
+    /// On a new bond of this name, a port for the router alone; see --member
+    #[arg(long, value_name = "PORT")]
+    pub(crate) bond: Option<String>,
+    /// On the rings of a virtual machine, a port for the router alone that is named like the interface; PATH is the socket
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) vhost_user: Option<String>,
     /// On a new port in memory (see sim)
     #[arg(long, value_name = "PORT")]
     pub(crate) sim: Option<String>,
-    /// On this port, which belongs to no switch
+    /// On this port, which an interface of the router is on already
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<String>,
 }
@@ -201,8 +245,8 @@ pub(crate) struct SetInterface {
     pub(crate) router: String,
     /// Name of the interface
     pub(crate) interface: String,
-    /// Reset a setting to its default; may be repeated
-    #[arg(long, value_name = "KEY", value_parser = PossibleValuesParser::new(InterfaceSettings::KEYS))]
+    /// Reset a setting to its default, such as mtu or ipv4_neigh.retrans_time; may be repeated
+    #[arg(long, value_name = "KEY", value_parser = interface_key)]
     pub(crate) default: Vec<String>,
     /// Move it to this switch
     #[arg(long, value_name = "SWITCH")]
@@ -245,12 +289,18 @@ pub(crate) struct InterfaceSettings {
     /// An IPv6 address for which neighbor solicitations are answered; may be repeated
     #[arg(long, value_name = "ADDR")]
     pub(crate) proxy_ndp: Vec<Ipv6Addr>,
+    /// A timer or limit of neighbors by ARP that differs from the router's, such as base_reachable_time=60s; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) ipv4_neigh: Vec<(String, Value)>,
+    /// The same for IPv6, by neighbor discovery; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) ipv6_neigh: Vec<(String, Value)>,
 }
 
 impl InterfaceSettings {
     /// The keys that can be reset.
-    pub(crate) const KEYS: [&'static str; 9] =
-        ["vlan", "address", "mtu", "mac", "enabled", "rp_filter", "proxy_arp", "proxy_arp_pvlan", "proxy_ndp"];
+    pub(crate) const KEYS: [&'static str; 11] =
+        ["vlan", "address", "mtu", "mac", "enabled", "rp_filter", "proxy_arp", "proxy_arp_pvlan", "proxy_ndp", "ipv4_neigh", "ipv6_neigh"];
 
     /// The keys that were given.
     fn map(&self) -> Map<String, Value> {
@@ -264,6 +314,8 @@ impl InterfaceSettings {
         put(&mut map, "proxy_arp", self.proxy_arp.as_ref());
         put(&mut map, "proxy_arp_pvlan", self.proxy_arp_pvlan.as_ref());
         put(&mut map, "proxy_ndp", Some(&self.proxy_ndp).filter(|list| !list.is_empty()));
+        put_below(&mut map, "ipv4_neigh", &self.ipv4_neigh);
+        put_below(&mut map, "ipv6_neigh", &self.ipv6_neigh);
         map
     }
 }
@@ -272,24 +324,47 @@ impl AddInterface {
     /// The request.
     pub(crate) fn request(&self) -> Result<InterfaceRequest, String> {
         let mut map = self.settings.map();
-        let Place { switch, nic, tap, sim, port } = &self.place;
-        let new = [(nic, PortKind::Nic), (tap, PortKind::Tap), (sim, PortKind::Sim)];
-        let new = new.into_iter().find_map(|(name, kind)| Some((name.as_ref()?, kind)));
-        put(&mut map, "switch", switch.as_ref());
-        put(&mut map, "port", port.as_ref().or(new.map(|(name, _)| name)));
-        if self.netns.is_some() && nic.is_none() && tap.is_none() {
-            return Err("--netns is for --nic and --tap".into());
-        }
-        let new_port = new.map(|(name, kind)| PortConfig {
-            kind,
-            interface: (kind == PortKind::Nic).then(|| name.clone()),
-            netns: self.netns.clone(),
-            mtu: self.settings.mtu.unwrap_or(0).max(PortConfig::routed().mtu),
-            ..PortConfig::routed()
-        });
+        let new_port = self.new_port()?;
+        put(&mut map, "switch", self.place.switch.as_ref());
+        put(&mut map, "port", self.place.port.as_ref().or(new_port.as_ref().map(|(name, _)| name)));
+        let new_port = new_port.map(|(_, port)| PortConfig { mtu: self.settings.mtu.unwrap_or(0).max(port.mtu), ..port });
         let config = serde_json::from_value(Value::Object(map)).map_err(|e| e.to_string())?;
         let (router, name) = (self.router.clone(), self.interface.clone());
         Ok(InterfaceRequest { router, name, config, new_port, may_exist: self.may_exist })
+    }
+}
+
+impl AddInterface {
+    /// The port that is made with the interface, and its name.
+    fn new_port(&self) -> Result<Option<(String, PortConfig)>, String> {
+        let Place { nic, tap, bond, vhost_user, sim, .. } = &self.place;
+        if self.netns.is_some() && nic.is_none() && tap.is_none() && bond.is_none() {
+            return Err("--netns is for --nic, --tap and --bond".into());
+        }
+        if bond.is_none() && !(self.bond_options.map().is_empty() && self.member.is_empty()) {
+            return Err("members and options of a bond are for --bond; add-member and set-bond change one that exists".into());
+        }
+        if self.client && vhost_user.is_none() {
+            return Err("--client is for --vhost-user".into());
+        }
+        let port = PortConfig { netns: self.netns.clone(), ..PortConfig::routed() };
+        Ok(if let Some(name) = nic {
+            Some((name.clone(), PortConfig { kind: PortKind::Nic, interface: Some(name.clone()), ..port }))
+        } else if let Some(name) = tap {
+            Some((name.clone(), PortConfig { kind: PortKind::Tap, ..port }))
+        } else if let Some(name) = sim {
+            Some((name.clone(), PortConfig { kind: PortKind::Sim, ..port }))
+        } else if let Some(path) = vhost_user {
+            let socket_mode = if self.client { SocketMode::Client } else { SocketMode::default() };
+            Some((self.interface.clone(), PortConfig { kind: PortKind::VhostUser, socket_path: Some(path.clone()), socket_mode, ..port }))
+        } else if let Some(name) = bond {
+            let mut device = Map::new();
+            put(&mut device, "netns", self.netns.as_ref());
+            // The members are somewhere, the bond is not.
+            Some((name.clone(), bond_port(Map::new(), device, self.bond_options.map(), Map::new(), &self.member)?))
+        } else {
+            None
+        })
     }
 }
 
@@ -299,7 +374,7 @@ impl SetInterface {
         let mut map = self.settings.map();
         put(&mut map, "switch", self.switch.as_ref());
         put(&mut map, "port", self.port.as_ref());
-        reset(&mut map, &self.default)?;
+        reset_below(&mut map, &self.default)?;
         Ok(map)
     }
 }
@@ -518,7 +593,7 @@ mod tests {
     fn every_key_of_a_router_can_be_set() {
         let line = "set-router gw --forwarding off --rp-filter 2 --ip-default-ttl 32 --icmp-ratelimit 0 --icmp-ratemask 1 \
             --icmp-msgs-per-sec 5 --icmp-msgs-burst 6 --icmp-echo-ignore-all on --ipfrag-time 10s --conntrack udp_timeout=60s \
-            --nat hairpin=off --set whatever=7 --default conntrack.tcp_loose";
+            --nat hairpin=off --ipv4-neigh gc_thresh3=4096 --ipv6-neigh retrans_time=2s --set whatever=7 --default conntrack.tcp_loose";
         let Verb::SetRouter(set) = parse(line).unwrap() else { panic!() };
         let mut changes = set.changes().unwrap();
         assert_eq!(changes["conntrack"], json!({"udp_timeout": "60s", "tcp_loose": null}));
@@ -541,10 +616,13 @@ mod tests {
     #[test]
     fn every_key_of_an_interface_can_be_set_and_reset() {
         let line = "set-interface gw lan --switch br0 --vlan 10 --address 10.0.0.1/24 --address fd00::1/64 --mtu 1400 --mac 02:00:00:00:00:01 \
-            --enabled off --rp-filter 1 --proxy-arp --proxy-arp-pvlan=off --proxy-ndp fd00::9";
+            --enabled off --rp-filter 1 --proxy-arp --proxy-arp-pvlan=off --proxy-ndp fd00::9 --ipv4-neigh ucast_solicit=5 \
+            --ipv6-neigh base_reachable_time=60s --default ipv4_neigh.locktime";
         let Verb::SetInterface(set) = parse(line).unwrap() else { panic!() };
         let mut changes = set.changes().unwrap();
         assert_eq!(changes["address"], json!(["10.0.0.1/24", "fd00::1/64"]));
+        assert_eq!(changes["ipv4_neigh"], json!({"ucast_solicit": 5, "locktime": null}));
+        assert!(parse("set-interface gw lan --default nonsense").is_err());
         changes.insert("port".to_owned(), Value::Null);
         assert_eq!(changes.keys().cloned().collect::<Vec<_>>(), keys::<InterfaceConfig>());
         let mut reset: Vec<String> = InterfaceSettings::KEYS.iter().map(|key| (*key).to_owned()).collect();
@@ -565,10 +643,24 @@ mod tests {
         let port = on_nic.new_port.unwrap();
         assert_eq!((on_nic.config.port.as_deref(), port.interface.as_deref(), port.switch), (Some("eth0"), Some("eth0"), None));
         assert_eq!((port.kind, port.mtu, port.netns.as_deref()), (PortKind::Nic, 9000, Some("out")));
+        let on_bond = request("wan --bond up --member eth0 --member tap:t --netns out --mode 802.3ad --lacp-rate fast").unwrap();
+        let port = on_bond.new_port.unwrap();
+        assert_eq!((on_bond.config.port.as_deref(), port.kind, port.switch), (Some("up"), PortKind::Bond, None));
+        assert_eq!((port.netns, port.member["eth0"].netns.as_deref(), port.member["t"].kind), (None, Some("out"), PortKind::Tap));
+        let on_vm = request("vm --vhost-user /run/vm.sock --client").unwrap();
+        let port = on_vm.new_port.unwrap();
+        assert_eq!((on_vm.config.port.as_deref(), port.kind, port.socket_mode), (Some("vm"), PortKind::VhostUser, SocketMode::Client));
         assert_eq!(request("wan --port eth0").unwrap().config.port.as_deref(), Some("eth0"));
-        for wrong in
-            ["lan", "lan --switch a --port b", "lan --nic a --tap b", "lan --switch a --netns n", "lan --switch a --address 10.0.0.1/33"]
-        {
+        for wrong in [
+            "lan",
+            "lan --switch a --port b",
+            "lan --nic a --tap b",
+            "lan --switch a --netns n",
+            "lan --nic a --member b",
+            "lan --nic a --mode 802.3ad",
+            "lan --tap a --client",
+            "lan --switch a --address 10.0.0.1/33",
+        ] {
             assert!(request(wrong).is_err(), "{wrong}");
         }
     }

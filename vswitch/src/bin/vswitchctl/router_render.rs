@@ -15,7 +15,6 @@ impl Render {
         }
         let mut table = self.table(&[
             Text("ROUTER"),
-            Number("ZONE"),
             Text("FORWARDING"),
             Text("INTERFACES"),
             Number("ROUTES"),
@@ -38,7 +37,6 @@ impl Render {
             };
             table.add_row([
                 Cell::new(&router.name),
-                Cell::new(router.zone),
                 Cell::new(if router.forwarding { "on" } else { "off" }),
                 Cell::new(dash(router.interfaces.join(","))),
                 Cell::new(router.routes),
