@@ -391,9 +391,12 @@ impl Conntrack {
             seen ^= self.index.touch(hash);
             hashes.push(hash);
         }
-        for hash in hashes {
+        for (hash, tuple) in hashes.into_iter().zip(tuples) {
             if let Some((index, _)) = self.index.first(hash).next() {
                 seen ^= u64::from(self.table.touch(index));
+            } else if let Some(reply) = tuple.inverse() {
+                // It begins a flow, whose answers take a bucket as well, this one if nothing is translated.
+                seen ^= self.index.touch(self.index.hash(&reply));
             }
         }
         core::hint::black_box(seen);
