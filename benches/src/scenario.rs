@@ -308,7 +308,7 @@ impl Scenario {
             Work::SynFlood => lab::lacking(&[("iperf3", "iperf3"), ("iptables", "iptables")]),
             Work::Tcp { offload: true, .. } => lab::lacking(&[("iperf3", "iperf3")]),
             Work::Tcp { offload: false, .. } => lab::lacking(&[("iperf3", "iperf3"), ("ethtool", "ethtool")]),
-            Work::GuestLoop { .. } => lab::lacking(&[("dpdk-testpmd", "dpdk"), ("stdbuf", "coreutils")]),
+            Work::GuestLoop { .. } => lab::lacking(&[("dpdk-testpmd", "dpdk-dev"), ("stdbuf", "coreutils")]),
             Work::FdbScale | Work::ConntrackScale { .. } => None,
             _ => lab::lacking(&[]),
         }

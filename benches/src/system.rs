@@ -115,7 +115,7 @@ impl System {
             System::Ovs => open_vswitch::missing(Datapath::Packet),
             System::OvsAfxdp => open_vswitch::missing(Datapath::Xdp),
             System::OvsDpdk => open_vswitch::missing(Datapath::Dpdk),
-            System::Testpmd => lab::missing(&[("dpdk-testpmd", "dpdk")]),
+            System::Testpmd => lab::missing(&[("dpdk-testpmd", "dpdk-dev")]),
             System::Vde => lab::missing(&[("vde_switch", "vde2")]),
         };
         (!missing.is_empty()).then(|| format!("not installed: {}", missing.join(", ")))

@@ -62,7 +62,23 @@ pub(super) fn missing(datapath: Datapath) -> Vec<String> {
     if daemon(datapath).is_none() {
         missing.push(format!("ovs-vswitchd (apt-get install {package})"));
     }
+    if datapath == Datapath::Dpdk && lacks_pool_driver(Path::new("/usr/lib")) {
+        missing.push("librte_mempool_ring (apt-get install librte-mempool-ring23)".into());
+    }
     missing
+}
+
+/// Whether DPDK is there without the driver of its memory pools: Debian has each library of it in a package of its own, and nothing
+/// depends on this one. `libraries` has a directory for each architecture.
+fn lacks_pool_driver(libraries: &Path) -> bool {
+    let names = |directory: PathBuf| -> Vec<String> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    names(libraries.into()).into_iter().map(|architecture| names(libraries.join(architecture))).any(|found| {
+        let has = |library: &str| found.iter().any(|name| name.starts_with(library));
+        has("librte_mempool.so") && !has("librte_mempool_ring.so")
+    })
 }
 
 /// How DPDK gets `mib` MiB of memory: from huge pages where so much is free, else from ordinary ones.
@@ -190,4 +206,21 @@ fn warnings(log: &str) -> String {
     let lines: Vec<_> = log.lines().filter(|line| ["|WARN|", "|ERR|", "|EMER|"].iter().any(|level| line.contains(level))).collect();
     let last = lines.len().saturating_sub(5);
     lines[last..].join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dpdk_needs_the_driver_of_its_pools() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!lacks_pool_driver(directory.path()), "no DPDK at all, or one that is in other places");
+        let libraries = directory.path().join("x86_64-linux-gnu");
+        fs::create_dir(&libraries).unwrap();
+        fs::write(libraries.join("librte_mempool.so.23"), "").unwrap();
+        assert!(lacks_pool_driver(directory.path()));
+        fs::write(libraries.join("librte_mempool_ring.so.23"), "").unwrap();
+        assert!(!lacks_pool_driver(directory.path()));
+    }
 }

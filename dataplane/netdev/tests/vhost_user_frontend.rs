@@ -19,7 +19,7 @@ fn has_testpmd(test: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).any(|directory| directory.join("dpdk-testpmd").exists());
     if !found {
-        let line = format!("SKIP: {test}: needs dpdk-testpmd (Debian: dpdk)\n");
+        let line = format!("SKIP: {test}: needs dpdk-testpmd (Debian: dpdk-dev)\n");
         let _ = std::io::stderr().write_all(line.as_bytes());
         if let Some(path) = std::env::var_os("VSWITCH_SKIP_LOG") {
             let log = std::fs::File::options().append(true).create(true).open(path);
