@@ -257,7 +257,7 @@ fn snapshot(
         let switch = Switch {
             fdb: parts.fdb.clone(),
             ports: members.into_boxed_slice(),
-            ageing: clock::ticks(u64::try_from(settings.ageing_time.0.as_nanos()).unwrap_or(u64::MAX)),
+            ageing: clock::ticks(settings.ageing_time.nanos()),
             hub: settings.hub,
             group_fwd_mask: settings.group_fwd_mask,
         };

@@ -406,9 +406,16 @@ pub struct Span(pub Duration);
 const SPAN_UNITS: [(&str, u64); 6] =
     [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1000), ("ns", 1)];
 
+impl Span {
+    /// Nanoseconds; [`u64::MAX`], which are centuries, for a longer span.
+    pub fn nanos(self) -> u64 {
+        u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = self.nanos();
         // Seconds rather than minutes or hours: that is how users of bridges know ageing times.
         let (unit, size) = SPAN_UNITS[2..].iter().find(|(_, size)| nanos.is_multiple_of(*size)).unwrap_or(&("ns", 1));
         write!(f, "{}{unit}", nanos / size)

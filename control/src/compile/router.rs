@@ -202,8 +202,8 @@ pub(super) fn router(settings: &RouterConfig, parts: &RouterParts) -> Router {
         conntrack: conntrack_settings(&settings.conntrack, settings.forward.iter().any(|forward| forward.syn_proxy)),
         nat: nat_settings(&settings.nat),
         reassembly: reassembly::Settings {
-            ipfrag_time: settings.ipfrag_time.map_or(default.ipfrag_time, nanos),
-            nf_conntrack_frag6_timeout: settings.conntrack.frag6_timeout.map_or(default.nf_conntrack_frag6_timeout, nanos),
+            ipfrag_time: settings.ipfrag_time.map_or(default.ipfrag_time, Span::nanos),
+            nf_conntrack_frag6_timeout: settings.conntrack.frag6_timeout.map_or(default.nf_conntrack_frag6_timeout, Span::nanos),
         },
         default_ttl: settings.ip_default_ttl,
         rate_limit: RateLimit {
@@ -252,10 +252,6 @@ pub fn out_interface<'r>(router: &'r RouterConfig, route: &'r router::RouteConfi
     route.dev.as_deref().or_else(|| interface_towards(router, route.via?, None))
 }
 
-fn nanos(span: Span) -> Nanos {
-    Nanos::try_from(span.0.as_nanos()).unwrap_or(Nanos::MAX)
-}
-
 /// What a SYN proxy answers to must belong to no flow, so with one, flows are not taken up in their middle.
 fn conntrack_settings(config: &ConntrackConfig, syn_proxy: bool) -> conntrack::Settings {
     let mut settings = conntrack::Settings {
@@ -269,7 +265,7 @@ fn conntrack_settings(config: &ConntrackConfig, syn_proxy: bool) -> conntrack::S
     };
     for (name, span) in config.timeouts() {
         if let Some(timeout) = Timeout::ALL.iter().find(|timeout| timeout.name() == name) {
-            settings.timeouts[*timeout] = nanos(span);
+            settings.timeouts[*timeout] = span.nanos();
         }
     }
     settings
@@ -290,10 +286,10 @@ fn nat_settings(config: &NatConfig) -> nat::Settings {
         port_parity: config.port_parity,
         ip_local_port_range: config.ip_local_port_range.map(|ports| (ports.first, ports.last)),
         hairpin: config.hairpin,
-        udp_timeout: config.udp_timeout.map_or(default.udp_timeout, nanos),
-        tcp_transitory_timeout: config.tcp_transitory_timeout.map_or(default.tcp_transitory_timeout, nanos),
-        icmp_timeout: config.icmp_timeout.map_or(default.icmp_timeout, nanos),
-        tcp_incoming_syn_timeout: config.tcp_incoming_syn_timeout.map_or(default.tcp_incoming_syn_timeout, nanos),
+        udp_timeout: config.udp_timeout.map_or(default.udp_timeout, Span::nanos),
+        tcp_transitory_timeout: config.tcp_transitory_timeout.map_or(default.tcp_transitory_timeout, Span::nanos),
+        icmp_timeout: config.icmp_timeout.map_or(default.icmp_timeout, Span::nanos),
+        tcp_incoming_syn_timeout: config.tcp_incoming_syn_timeout.map_or(default.tcp_incoming_syn_timeout, Span::nanos),
         mappings_per_port: config.mappings_per_port.unwrap_or(default.mappings_per_port),
     }
 }

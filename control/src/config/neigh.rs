@@ -99,7 +99,7 @@ pub fn settings(router: &RouterConfig, interface: &InterfaceConfig) -> [Neighbou
         (router.ipv6_neigh.of_interface(&interface.ipv6_neigh), NeighbourSettings::ND),
     ];
     both.map(|(config, default)| {
-        let time = |set: Option<Span>, default: Nanos| set.map_or(default, nanos);
+        let time = |set: Option<Span>, default: Nanos| set.map_or(default, Span::nanos);
         NeighbourSettings {
             base_reachable_time: time(config.base_reachable_time, default.base_reachable_time),
             retrans_time: time(config.retrans_time, default.retrans_time),
@@ -128,8 +128,4 @@ pub fn waiting(router: &RouterConfig, interface: &InterfaceConfig) -> [waiting::
         limits.timeout = limits.timeout.max(probes.saturating_add(PATIENCE));
     }
     limits
-}
-
-fn nanos(Span(time): Span) -> Nanos {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
