@@ -7,6 +7,9 @@
 use core::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+
+use crate::burst::BURST_MAX;
 use crate::clock::Nanos;
 use crate::router::RouterId;
 use crate::router::address::Address;
@@ -372,19 +375,15 @@ impl Conntrack {
         self.count.load(Ordering::Relaxed) > LARGE
     }
 
-    /// Brings a flow into the cache, as far as it lies beside its lock. What it returns only keeps the compiler from leaving that out.
-    #[cfg(not(loom))]
+    /// Brings a flow into the cache, as far as it lies beside its lock.
     #[inline]
-    pub(crate) fn touch_flow(&self, id: ConnId) -> bool {
-        self.table.touch(id.index)
+    pub(crate) fn touch_flow(&self, id: ConnId) {
+        core::hint::black_box(self.table.touch(id.index));
     }
 
     /// Brings what is needed for packets with these tuples, at most a burst of them, into the cache: the misses of all of them at once.
-    #[cfg(not(loom))]
     pub fn touch(&self, tuples: &[Tuple]) {
-        use crate::burst::BURST_MAX;
-
-        let mut hashes: arrayvec::ArrayVec<index::Hash, BURST_MAX> = arrayvec::ArrayVec::new_const();
+        let mut hashes: ArrayVec<index::Hash, BURST_MAX> = ArrayVec::new_const();
         let mut seen = 0;
         for tuple in tuples.iter().take(BURST_MAX) {
             let hash = self.index.hash(tuple);
@@ -401,16 +400,6 @@ impl Conntrack {
         }
         core::hint::black_box(seen);
     }
-
-    /// Nothing: there is no cache to model.
-    #[cfg(loom)]
-    pub(crate) fn touch_flow(&self, _: ConnId) -> bool {
-        false
-    }
-
-    /// Nothing, likewise.
-    #[cfg(loom)]
-    pub fn touch(&self, _: &[Tuple]) {}
 
     /// The flow that packets with this tuple belong to, and their direction in it.
     pub fn find(&self, tuple: &Tuple, now: Nanos) -> Option<(ConnId, Direction)> {

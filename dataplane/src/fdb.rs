@@ -27,6 +27,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use wire::{MacAddr, VlanId};
 
+use crate::hash::mix;
 use crate::snapshot::{PORTS_MAX, PortId};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, pause};
 
@@ -252,8 +253,7 @@ impl Places {
     #[inline]
     pub fn place(&self, mac: u64, vlan: VlanId) -> Place {
         let key = mac | u64::from(vlan.get()) << 48;
-        let product = u128::from(key ^ self.seed[0]) * u128::from(self.seed[1]);
-        Place { key, hash: product as u64 ^ (product >> 64) as u64 }
+        Place { key, hash: mix(key ^ self.seed[0], self.seed[1]) }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod drop_reason;
 pub mod events;
 pub mod fdb;
 pub mod frame;
+mod hash;
 pub mod memory;
 pub mod nat;
 pub mod offload;

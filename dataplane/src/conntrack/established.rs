@@ -4,11 +4,11 @@
 use wire::ip_protocol;
 use wire::tcp::{ACK, FIN, RST, SYN};
 
-use super::flow::{self, Flow, Layer4, Protocol};
+use super::flow::{self, Layer4, Protocol};
 use super::tcp::{Segment, Tcp, TcpState};
 use super::track::Met;
 use super::{At, ConnId, Conntrack, CtState, Direction, FlowRef, Status, Tracking};
-use crate::sync::{MutexGuard, Ordering};
+use crate::sync::Ordering;
 
 /// Flags of TCP that decide what a segment is for its flow.
 pub(crate) const DECISIVE_FLAGS: u8 = (FIN | SYN | RST | ACK) as u8;
@@ -39,8 +39,8 @@ pub(crate) enum Taken {
 }
 
 impl Conntrack {
-    /// Takes up a whole packet with the tuple of a flow, which was established: of UDP, or one of TCP that `segment` reads, with no
-    /// decisive flag but ACK. The checksum was checked, as far as it has to be.
+    /// Takes up a whole packet with the tuple of a flow, which was established: of UDP, or of TCP as `segment` reads it, if that begins and
+    /// ends nothing. The checksum was checked, as far as it has to be.
     #[inline(always)]
     pub(crate) fn take_known<'a>(&self, at: &At<'_>, known: &Known, octets: u32, segment: impl FnOnce() -> Option<Segment<'a>>) -> Taken {
         let Known { id, status, direction } = *known;
@@ -60,27 +60,7 @@ impl Conntrack {
         };
         match self.take_up(at, &mut flow, id.index, direction, &layer4, octets) {
             Met::Belongs(_) if flow.status() == status => Taken::Same,
-            met => self.took_otherwise(at, flow, id.index, direction, met),
-        }
-    }
-
-    #[cold]
-    fn took_otherwise(&self, at: &At<'_>, flow: MutexGuard<'_, Flow>, index: u32, direction: Direction, met: Met) -> Taken {
-        match met {
-            Met::Belongs(state) => Taken::Otherwise(flow.tracking(state, direction, index)),
-            Met::Ends(state) => {
-                let tracking = flow.tracking(state, direction, index);
-                self.end(at.now, flow, index);
-                Taken::Otherwise(tracking)
-            }
-            Met::Invalid => {
-                drop(flow);
-                Taken::Otherwise(self.invalid(at))
-            }
-            Met::Reopen => {
-                self.end(at.now, flow, index);
-                Taken::No
-            }
+            met => self.conclude(at, flow, id.index, direction, met).map_or(Taken::No, Taken::Otherwise),
         }
     }
 }

@@ -10,6 +10,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use super::tuple::{Direction, Tuple};
+use crate::hash::mix;
 use crate::router::address::Family;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
@@ -64,12 +65,6 @@ fn zeroed(words: usize) -> Box<[AtomicU64]> {
 #[cfg(loom)]
 fn zeroed(words: usize) -> Box<[AtomicU64]> {
     (0..words).map(|_| AtomicU64::new(0)).collect()
-}
-
-#[inline]
-fn mix(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
 }
 
 const fn tag(hash: Hash) -> u64 {
@@ -128,7 +123,6 @@ impl Index {
     }
 
     /// Begins to bring the first bucket of a tuple into the cache. The result only keeps the compiler from leaving the load out.
-    #[cfg(not(loom))]
     #[inline]
     pub(super) fn touch(&self, hash: Hash) -> u64 {
         self.bucket(hash, false)[0].load(Ordering::Relaxed)

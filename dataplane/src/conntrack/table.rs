@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use super::SequenceAdjustment;
 use super::flow::Flow;
 use crate::snapshot::{PORTS_MAX, PortId};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock, touch};
 
 /// Entries of a chunk.
 const CHUNK: usize = if cfg!(loom) { 4 } else { 512 };
@@ -162,10 +162,9 @@ impl Table {
 
     /// Begins to bring an entry into the cache: its lock, which lies in front, and what the processor takes along. The result only keeps
     /// the compiler from leaving the load out.
-    #[cfg(not(loom))]
     #[inline]
     pub(super) fn touch(&self, index: u32) -> bool {
-        self.entry(index).is_some_and(|entry| entry.0.is_poisoned())
+        self.entry(index).is_some_and(|entry| touch(&entry.0))
     }
 
     /// Locks an entry if nobody else has it: whoever has is about to refresh it.

@@ -136,33 +136,41 @@ impl Conntrack {
         (flow, index, direction): (MutexGuard<'_, Flow>, u32, Direction),
         met: Met,
     ) -> Tracking {
+        self.conclude(at, flow, index, direction, met).unwrap_or_else(|| {
+            match (Tuple::of(packet, template.zone_of(at)), Layer4::parse(packet, frame, false)) {
+                (Some(tuple), Some(layer4)) => self.begin(at, template, &tuple, &layer4, packet),
+                _ => self.invalid(at),
+            }
+        })
+    }
+
+    /// What becomes of a packet and of its flow; `None` for one that begins another flow.
+    #[cold]
+    pub(super) fn conclude(&self, at: &At<'_>, flow: MutexGuard<'_, Flow>, index: u32, direction: Direction, met: Met) -> Option<Tracking> {
         match met {
-            Met::Belongs(state) => flow.tracking(state, direction, index),
+            Met::Belongs(state) => Some(flow.tracking(state, direction, index)),
             Met::Ends(state) => {
                 let tracking = flow.tracking(state, direction, index);
                 self.end(at.now, flow, index);
-                tracking
+                Some(tracking)
             }
-            Met::Invalid => self.invalid(at),
+            Met::Invalid => Some(self.invalid(at)),
             Met::Reopen => {
                 self.end(at.now, flow, index);
-                match (Tuple::of(packet, template.zone_of(at)), Layer4::parse(packet, frame, false)) {
-                    (Some(tuple), Some(layer4)) => self.begin(at, template, &tuple, &layer4, packet),
-                    _ => self.invalid(at),
-                }
+                None
             }
         }
     }
 
     #[cold]
-    pub(super) fn invalid(&self, at: &At<'_>) -> Tracking {
+    fn invalid(&self, at: &At<'_>) -> Tracking {
         self.counters(at).invalid.add(1);
         Tracking::none(CtState::Invalid)
     }
 
     /// Locks an entry if the tuple is that of its flow.
     #[inline(always)]
-    pub(super) fn lock_if(&self, at: &At<'_>, index: u32, direction: Direction, tuple: &Tuple) -> Option<MutexGuard<'_, Flow>> {
+    fn lock_if(&self, at: &At<'_>, index: u32, direction: Direction, tuple: &Tuple) -> Option<MutexGuard<'_, Flow>> {
         let flow = self.table.lock(index)?;
         if !flow.matches(direction, tuple) {
             self.missed(at);

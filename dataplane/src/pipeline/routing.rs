@@ -254,37 +254,22 @@ impl Pipeline {
                 Short::Goes(to) => {
                     leaving.push((to, arrival.frame));
                     on_path += 1;
-                    taken += 1;
                     taken_octets += octets;
                     continue;
                 }
                 Short::Long(tracking) => Some(tracking),
                 Short::None => None,
             };
-            if self.route_slowly(cx, router, arrival, tracking, frames, leaving) {
+            let step = self.arrive(cx, router, arrival, frame, tracking);
+            if self.settle(cx, step, at, arrival.frame, leaving, frames) {
                 taken += 1;
                 taken_octets += octets;
             }
         }
         let counters = &port.counters[self.worker];
-        counters.tx_packets.add(taken);
+        counters.tx_packets.add(on_path + taken);
         counters.tx_bytes.add(taken_octets);
         self.routing.on_path += on_path;
-    }
-
-    /// The long way. `tracking` is there if the flow has taken the packet up already.
-    #[inline(never)]
-    fn route_slowly<'s>(
-        &mut self,
-        cx: &Cx<'s>,
-        router: &'s Router,
-        arrival: &Arrival,
-        tracking: Option<Tracking>,
-        frames: &mut [Frame<'_>],
-        leaving: &mut Leaving,
-    ) -> bool {
-        let step = self.arrive(cx, router, arrival, &mut frames[usize::from(arrival.frame)], tracking);
-        self.settle(cx, step, arrival.at, arrival.frame, leaving, frames)
     }
 
     /// Does what is left to do with a packet at port `at`. Whether the router took it.
@@ -310,8 +295,7 @@ impl Pipeline {
         true
     }
 
-    /// A frame that a switch delivered to an interface.
-    /// `tracking` is there if its flow has taken it up already.
+    /// A frame that a switch delivered to an interface, on the long way. `tracking` is there if its flow has taken it up already.
     #[inline(never)]
     fn arrive<'s>(
         &mut self,

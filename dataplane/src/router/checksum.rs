@@ -2,7 +2,6 @@
 
 use wire::checksum::{self, Sum};
 use wire::ip_protocol;
-use wire::virtio_net::FLAG_DATA_VALID;
 
 use super::address::{Address, Family};
 use super::packet::Packet;
@@ -22,8 +21,7 @@ pub(crate) fn pseudo_header(family: Family, source: Address, destination: Addres
 /// left it to be finished, or whoever delivered the frame has checked it.
 #[inline]
 pub(crate) fn is_right(packet: &Packet, frame: &Frame<'_>, covered: u32) -> bool {
-    let offload = frame.offload();
-    if offload.needs_checksum() || offload.flags & FLAG_DATA_VALID != 0 {
+    if frame.offload().vouches_for_checksum() {
         return true;
     }
     let pseudo = match (packet.family, packet.protocol) {

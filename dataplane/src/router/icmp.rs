@@ -6,7 +6,7 @@
 pub mod limit;
 
 use wire::checksum::{self, Sum};
-use wire::{Ipv4Header, TcpHeader, ip_protocol, ipv4, ipv6, tcp, udp, virtio_net};
+use wire::{Ipv4Header, TcpHeader, ip_protocol, ipv4, ipv6, tcp, udp};
 
 use super::address::{Address, Family};
 use super::checksum::{is_right, pseudo_header};
@@ -310,8 +310,7 @@ pub fn next_header_pointer(frame: &Frame<'_>, packet: &Packet) -> u32 {
 /// Whether the checksum of TCP, UDP, ICMP or ICMPv6 is right; `true` for other protocols, and where the offload says that it
 /// was checked or is to be finished. Not for fragments. Reads the whole packet.
 pub fn checksum_ok(frame: &Frame<'_>, packet: &Packet) -> bool {
-    let offload = frame.offload();
-    if offload.needs_checksum() || offload.flags & virtio_net::FLAG_DATA_VALID != 0 {
+    if frame.offload().vouches_for_checksum() {
         return true;
     }
     let Some(octets) = frame.head().get(usize::from(packet.l4)..) else { return false };

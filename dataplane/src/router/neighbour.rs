@@ -12,6 +12,7 @@ use wire::MacAddr;
 
 use super::address::{Address, Family};
 use super::{InterfaceId, RouterId};
+use crate::hash::mix;
 
 /// A neighbour of a router: an address at an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,8 +95,7 @@ impl Table {
     #[inline]
     fn home(&self, interface: InterfaceId, address: Address) -> usize {
         let halves = (address.0 as u64).wrapping_mul(self.factor) ^ (address.0 >> 64) as u64 ^ u64::from(interface.0) << 56;
-        let mixed = u128::from(halves) * u128::from(self.factor);
-        ((mixed >> 64) as u64 ^ mixed as u64) as usize & (self.slots.len() - 1)
+        mix(halves, self.factor) as usize & (self.slots.len() - 1)
     }
 
     #[inline]

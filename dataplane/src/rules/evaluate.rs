@@ -20,8 +20,7 @@ impl RuleSet {
         if let Some((states, state)) = &chain.front
             && ct_state_holds(*states, evaluation)
         {
-            evaluation.trace.rule(chain.first);
-            state.count(evaluation.worker, evaluation.packet.len);
+            evaluation.count_rule(chain.first, state);
             return Verdict::Accept;
         }
         if !chain.cached {
@@ -64,8 +63,7 @@ impl RuleSet {
             let rule = &self.rules[step.rule as usize];
             at = step.otherwise;
             if all_hold(&rule.varying, &rule.state, evaluation) {
-                evaluation.trace.rule(step.rule);
-                rule.state.count(evaluation.worker, evaluation.packet.len);
+                evaluation.count_rule(step.rule, &rule.state);
                 at = step.then;
                 if let Next::Done(verdict) = perform(&rule.target, hook, evaluation) {
                     return verdict;
@@ -88,8 +86,7 @@ impl RuleSet {
                     if !fixed_hold(rule, evaluation) || !all_hold(&rule.varying, &rule.state, evaluation) {
                         continue;
                     }
-                    evaluation.trace.rule(in_set);
-                    rule.state.count(evaluation.worker, evaluation.packet.len);
+                    evaluation.count_rule(in_set, &rule.state);
                     let next = perform(&rule.target, hook, evaluation);
                     if let Next::Jump(_) = next {
                         callers.push((chain, number + 1));
@@ -114,8 +111,7 @@ impl RuleSet {
 
     fn policy(&self, base: usize, evaluation: &mut Evaluation<'_, '_>) -> Verdict {
         let policy = self.chains[base].policy.as_ref().expect("a base chain has one");
-        evaluation.trace.policy(base);
-        policy.state.count(evaluation.worker, evaluation.packet.len);
+        evaluation.count_policy(base, &policy.state);
         if policy.drops { Verdict::Drop } else { Verdict::Accept }
     }
 

@@ -3,7 +3,9 @@
 
 use arrayvec::ArrayVec;
 
+use super::Evaluation;
 use super::build::RuleSet;
+use super::state::RuleState;
 
 /// Rules and policies that count a packet: more, and the rules are asked for each.
 const COUNTED_MAX: usize = 8;
@@ -39,20 +41,8 @@ impl Default for Trace {
 }
 
 impl Trace {
-    /// A rule counted the packet.
     #[inline]
-    pub(super) fn rule(&mut self, number: u32) {
-        self.count(number);
-    }
-
-    /// A policy counted it.
-    #[inline]
-    pub(super) fn policy(&mut self, chain: usize) {
-        self.count(chain as u32 | POLICY);
-    }
-
-    #[inline]
-    fn count(&mut self, what: u32) {
+    fn note(&mut self, what: u32) {
         self.same &= self.counted.0.try_push(what).is_ok();
     }
 
@@ -65,6 +55,22 @@ impl Trace {
     /// Where the packets are counted, if the rules do the same with all of them and nothing but counting.
     pub(crate) fn counted(&self) -> Option<&Counted> {
         self.same.then_some(&self.counted)
+    }
+}
+
+impl Evaluation<'_, '_> {
+    /// Counts the packet at a rule.
+    #[inline]
+    pub(super) fn count_rule(&mut self, number: u32, state: &RuleState) {
+        self.trace.note(number);
+        state.count(self.worker, self.packet.len);
+    }
+
+    /// Counts it at the policy of a chain.
+    #[inline]
+    pub(super) fn count_policy(&mut self, chain: usize, state: &RuleState) {
+        self.trace.note(chain as u32 | POLICY);
+        state.count(self.worker, self.packet.len);
     }
 }
 

@@ -168,9 +168,9 @@ fn many_words(octets: &[u8]) -> (u64, &[u8]) {
     (lanes.iter().sum(), rest)
 }
 
-/// Adds the carries of a sum back in until one word is left.
+/// Adds the carries of a sum of words of up to 32 bits back in until one of 16 is left.
 #[inline]
-const fn fold(sum: u64) -> u16 {
+pub const fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32); // < 2^33
     let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32); // < 2^18
     let sum = (sum & 0xffff) + (sum >> 16);

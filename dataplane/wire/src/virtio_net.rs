@@ -90,6 +90,13 @@ impl Offload {
         self.flags & FLAG_NEEDS_CSUM != 0
     }
 
+    /// Whether nobody need check the checksum of the upper layer: the sender left it to be finished, or whoever delivered the frame has
+    /// checked it.
+    #[inline]
+    pub const fn vouches_for_checksum(&self) -> bool {
+        self.flags & (FLAG_NEEDS_CSUM | FLAG_DATA_VALID) != 0
+    }
+
     /// The segmentation kind without the ECN bit.
     #[inline]
     pub const fn gso_kind(&self) -> u8 {

@@ -6,10 +6,10 @@
 //! the two. Words are in memory order here, so that no octets are swapped: sums come out the same (RFC 1071 section 2 (B)).
 
 use arrayvec::ArrayVec;
-use wire::checksum::Sum;
-use wire::{ethernet, ip_protocol, ipv4, ipv6, tcp, udp, virtio_net};
+use wire::checksum::{Sum, fold};
+use wire::{ethernet, ip_protocol, ipv4, ipv6, tcp, udp};
 
-use super::path::{Asked, Changes, Ends, Key, Path, Paths, Way};
+use super::path::{Asked, Becomes, Changes, Ends, Key, Path, Paths, Way};
 use super::{Arrival, Cx, Passage};
 use crate::burst::BURST_MAX;
 use crate::conntrack::established::{DECISIVE_FLAGS, Known, Taken};
@@ -54,7 +54,7 @@ trait Headers: Ends {
     /// The pseudo header.
     fn pseudo(&self, protocol: u8, len: u32) -> Sum;
     /// The addresses.
-    fn addresses(&self) -> (Family, [Address; 2]);
+    fn addresses(&self) -> [Address; 2];
     /// Writes the addresses of the path, and takes one off the time to live.
     fn write(head: &mut [u8], path: &Path<Self>);
     /// The addresses of a tuple.
@@ -71,15 +71,6 @@ fn octets<const N: usize>(octets: &[u8], at: usize) -> [u8; N] {
 #[inline(always)]
 fn word(head: &[u8], at: usize) -> u16 {
     u16::from_ne_bytes(octets(head, at))
-}
-
-/// Adds the carries of a sum back in until one word is left.
-#[inline(always)]
-const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 /// The two halves of 32 bits.
@@ -120,14 +111,14 @@ impl Headers for u64 {
     fn write(head: &mut [u8], path: &Path<u64>) {
         let header: &mut [u8; L3 + ipv4::HEADER_LEN_MIN] = head.first_chunk_mut().expect("it was read");
         header[L3 + ipv4::TTL] -= 1;
-        header[L3 + ipv4::SOURCE.start..L3 + ipv4::DESTINATION.end].copy_from_slice(&path.ends.to_ne_bytes());
-        let sum = u64::from(path.changes.header) + u64::from(!word(header, L3 + ipv4::CHECKSUM.start));
+        header[L3 + ipv4::SOURCE.start..L3 + ipv4::DESTINATION.end].copy_from_slice(&path.becomes.ends.to_ne_bytes());
+        let sum = u64::from(path.becomes.changes.header) + u64::from(!word(header, L3 + ipv4::CHECKSUM.start));
         header[L3 + ipv4::CHECKSUM.start..L3 + ipv4::CHECKSUM.end].copy_from_slice(&(!fold(sum)).to_ne_bytes());
     }
 
-    fn addresses(&self) -> (Family, [Address; 2]) {
+    fn addresses(&self) -> [Address; 2] {
         let [a, b, c, d, e, f, g, h] = self.to_ne_bytes();
-        (Family::V4, [[a, b, c, d], [e, f, g, h]].map(|octets| Address(u32::from_be_bytes(octets).into())))
+        [[a, b, c, d], [e, f, g, h]].map(|octets| Address(u32::from_be_bytes(octets).into()))
     }
 
     fn of(tuple: &Tuple) -> u64 {
@@ -168,15 +159,15 @@ impl Headers for [u64; 4] {
     fn write(head: &mut [u8], path: &Path<[u64; 4]>) {
         let header: &mut [u8; L3 + ipv6::HEADER_LEN] = head.first_chunk_mut().expect("it was read");
         header[L3 + ipv6::HOP_LIMIT] -= 1;
-        for (i, words) in path.ends.iter().enumerate() {
+        for (i, words) in path.becomes.ends.iter().enumerate() {
             let at = L3 + ipv6::SOURCE.start + 8 * i;
             header[at..at + 8].copy_from_slice(&words.to_ne_bytes());
         }
     }
 
-    fn addresses(&self) -> (Family, [Address; 2]) {
+    fn addresses(&self) -> [Address; 2] {
         let address = |a: u64, b: u64| Address(u128::from(u64::from_be(a)) << 64 | u128::from(u64::from_be(b)));
-        (Family::V6, [address(self[0], self[1]), address(self[2], self[3])])
+        [address(self[0], self[1]), address(self[2], self[3])]
     }
 
     fn of(tuple: &Tuple) -> [u64; 4] {
@@ -190,14 +181,7 @@ impl<'s> AtInterface<'s> {
     #[inline]
     pub(super) fn new(pipeline: &Pipeline, cx: &Cx<'_>, router: &'s Router, port: PortId, interface: &Interface) -> AtInterface<'s> {
         let [a, b, c, d, e, f] = interface.mac.0;
-        let at = conntrack::At {
-            settings: &router.conntrack,
-            router: router.id,
-            worker: pipeline.worker,
-            ingress: cx.origin,
-            now: pipeline.time,
-            own: false,
-        };
+        let at = pipeline.conntrack_of(cx, router, false);
         AtInterface { router, port, mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]), at, asked: Asked::now(router, cx.tick) }
     }
 }
@@ -207,8 +191,8 @@ impl Pipeline {
     #[inline(always)]
     pub(super) fn go_short(&mut self, here: &AtInterface<'_>, frame: &mut Frame<'_>) -> Short {
         match frame.head().get(12) {
-            Some(0x08) => go(&mut self.routing.paths_v4, self.worker, here, frame),
-            Some(0x86) => go(&mut self.routing.paths_v6, self.worker, here, frame),
+            Some(0x08) => go(&mut self.routing.paths_v4, here, frame),
+            Some(0x86) => go(&mut self.routing.paths_v6, here, frame),
             _ => Short::None,
         }
     }
@@ -235,7 +219,7 @@ impl Pipeline {
             && let Some(known) = p.tracking.known().filter(|_| p.is_plain())
             && let Some(counted) = p.trace.counted()
         {
-            let way = Way { out, family: p.packet.family, next_hop, counted: counted.clone() };
+            let way = Way { out, next_hop, counted: counted.clone() };
             match p.packet.family {
                 Family::V4 => make(&mut self.routing.paths_v4, p, known, way),
                 Family::V6 => make(&mut self.routing.paths_v6, p, known, way),
@@ -252,10 +236,9 @@ fn touch<E: Headers>(paths: &mut Paths<E>, here: &AtInterface<'_>, head: &[u8], 
     let Some((ends, protocol, _)) = E::read(head) else { return };
     let Some(ports) = head.get(E::L4..).and_then(|upper| upper.first_chunk::<4>()) else { return };
     if let Some(path) = paths.find(&Key::new(ends, u32::from_ne_bytes(*ports), protocol, here.port)) {
-        core::hint::black_box(here.router.state.connections.touch_flow(path.known.id));
-        return;
+        return here.router.state.connections.touch_flow(path.known.id);
     }
-    let ((family, [source, destination]), [a, b, c, d]) = (ends.addresses(), *ports);
+    let ([source, destination], [a, b, c, d]) = (ends.addresses(), *ports);
     let (source_port, destination_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     tuples.push(Tuple {
         source,
@@ -263,13 +246,13 @@ fn touch<E: Headers>(paths: &mut Paths<E>, here: &AtInterface<'_>, head: &[u8], 
         source_port,
         destination_port,
         zone: 0,
-        domain: Domain::new(here.router.id, family),
+        domain: Domain::new(here.router.id, E::FAMILY),
         protocol,
     });
 }
 
 #[inline(never)]
-fn go<E: Headers>(paths: &mut Paths<E>, worker: usize, here: &AtInterface<'_>, frame: &mut Frame<'_>) -> Short {
+fn go<E: Headers>(paths: &mut Paths<E>, here: &AtInterface<'_>, frame: &mut Frame<'_>) -> Short {
     let head = frame.head();
     let Some((ends, protocol, len)) = E::read(head) else { return Short::None };
     let is_udp = protocol == ip_protocol::UDP;
@@ -297,17 +280,16 @@ fn go<E: Headers>(paths: &mut Paths<E>, worker: usize, here: &AtInterface<'_>, f
         Taken::No => return Short::None,
     }
     if !path.way.counted.is_empty()
-        && let Some(rules) = here.router.rules(path.way.family)
+        && let Some(rules) = here.router.rules(E::FAMILY)
     {
-        rules.count(&path.way.counted, worker, len as u32);
+        rules.count(&path.way.counted, here.at.worker, len as u32);
     }
     frame.truncate(end);
     pass_on(frame, path, is_udp);
     Short::Goes(path.to)
 }
 
-/// Whether the upper layer of a packet is one that a path can have: no segment that begins or ends anything, with right lengths and
-/// checksum as far as connection tracking asks.
+/// Whether lengths and checksum of the upper layer are right, as far as connection tracking asks.
 #[inline(always)]
 fn is_right<E: Headers>(frame: &Frame<'_>, ends: &E, is_udp: bool, there: usize, here: &AtInterface<'_>) -> bool {
     let upper = &frame.head()[E::L4..];
@@ -318,11 +300,8 @@ fn is_right<E: Headers>(frame: &Frame<'_>, ends: &E, is_udp: bool, there: usize,
             return false;
         }
         with_checksum &= word(upper, udp::CHECKSUM.start) != 0;
-    } else if upper[tcp::FLAGS.end - 1] & DECISIVE_FLAGS != tcp::ACK as u8 {
-        return false;
     }
-    let offload = frame.offload();
-    if !with_checksum || offload.needs_checksum() || offload.flags & virtio_net::FLAG_DATA_VALID != 0 {
+    if !with_checksum || frame.offload().vouches_for_checksum() {
         return true;
     }
     let protocol = if is_udp { ip_protocol::UDP } else { ip_protocol::TCP };
@@ -347,20 +326,20 @@ fn pass_on<E: Headers>(frame: &mut Frame<'_>, path: &Path<E>, is_udp: bool) {
     let head = frame.head_mut();
     head[..12].copy_from_slice(&path.addresses);
     E::write(head, path);
-    if !path.translated {
+    if !path.becomes.translated {
         return;
     }
     let upper = &mut head[E::L4..];
-    upper[..4].copy_from_slice(&path.ports.to_ne_bytes());
+    upper[..4].copy_from_slice(&path.becomes.ports.to_ne_bytes());
     let old = word(upper, field);
     let unfinished = offload.needs_checksum() && usize::from(offload.csum_start) == E::L4 && usize::from(offload.csum_offset) == field;
     let new = if unfinished {
-        fold(u64::from(path.changes.pseudo) + u64::from(old))
+        fold(u64::from(path.becomes.changes.pseudo) + u64::from(old))
     } else if old == 0 && is_udp {
         // There is none (RFC 768).
         0
     } else {
-        match !fold(u64::from(path.changes.upper) + u64::from(!old)) {
+        match !fold(u64::from(path.becomes.changes.upper) + u64::from(!old)) {
             0 if is_udp => 0xffff,
             new => new,
         }
@@ -372,26 +351,22 @@ fn pass_on<E: Headers>(frame: &mut Frame<'_>, path: &Path<E>, is_udp: bool) {
 fn make<E: Headers>(paths: &mut Paths<E>, p: &Passage<'_, '_, '_>, known: Known, way: Way) {
     let came = p.tracking.tuple(known.direction);
     // The inverse of the tuple of the other direction is what the packet has become.
-    let other = p.tracking.tuple(known.direction.other());
-    let ports = |source: u16, destination: u16| {
-        let ([a, b], [c, d]) = (source.to_be_bytes(), destination.to_be_bytes());
+    let Some(left) = p.tracking.tuple(known.direction.other()).inverse() else { return };
+    let ports = |tuple: &Tuple| {
+        let ([a, b], [c, d]) = (tuple.source_port.to_be_bytes(), tuple.destination_port.to_be_bytes());
         u32::from_ne_bytes([a, b, c, d])
     };
-    let key = |ends, ports| Key::new(ends, ports, came.protocol, p.at);
-    let (from, from_ports) = (E::of(came), ports(came.source_port, came.destination_port));
-    let left = Tuple { source: other.destination, destination: other.source, ..*other };
-    let (to, to_ports) = (E::of(&left), ports(other.destination_port, other.source_port));
     let translated = known.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0));
     let sum = |tuple: &Tuple| {
         let [a, b] = [tuple.source, tuple.destination].map(|address| address.0.to_be_bytes());
         Sum::of(&a).add(&b).memory()
     };
     let pseudo = u32::from(!sum(came)) + u32::from(sum(&left));
-    let upper = pseudo + u32::from(!fold(from_ports.into())) + u32::from(fold(to_ports.into()));
+    let upper = pseudo + u32::from(!fold(ports(came).into())) + u32::from(fold(ports(&left).into()));
     let ttl = u32::from(u16::from_ne_bytes((!0x0100u16).to_be_bytes()));
-    let changes = |pseudo, upper| Changes { header: pseudo + ttl, pseudo, upper };
-    let becomes = if translated { (key(to, to_ports), changes(pseudo, upper)) } else { (key(from, from_ports), changes(0, 0)) };
-    paths.make(p.router, key(from, from_ports), known, translated, becomes, way);
+    let key = Key::new(E::of(came), ports(came), came.protocol, p.at);
+    let becomes = Becomes { ends: E::of(&left), ports: ports(&left), translated, changes: Changes { header: pseudo + ttl, pseudo, upper } };
+    paths.make(p.router, key, known, becomes, way);
 }
 
 impl Passage<'_, '_, '_> {

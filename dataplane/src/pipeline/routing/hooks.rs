@@ -9,7 +9,7 @@ use crate::conntrack::extension::ExtendError;
 use crate::conntrack::{self, ConfirmError, FlowRef, Status};
 use crate::drop_reason::DropReason;
 use crate::nat::{self, Inbound, Manip};
-use crate::router::InterfaceId;
+use crate::router::{InterfaceId, Router};
 use crate::rules::{self, Evaluation, Hook, Table, Verdict};
 use crate::synproxy::{self, Established};
 
@@ -63,14 +63,14 @@ impl Pipeline {
     }
 
     fn conntrack_at<'s>(&self, cx: &Cx<'_>, p: &Passage<'_, '_, 's>) -> conntrack::At<'s> {
-        conntrack::At {
-            settings: &p.router.conntrack,
-            router: p.router.id,
-            worker: self.worker,
-            ingress: cx.origin,
-            now: self.time,
-            own: p.in_interface.is_none(),
-        }
+        self.conntrack_of(cx, p.router, p.in_interface.is_none())
+    }
+
+    /// For packets at a router; `own` are its own.
+    #[inline]
+    pub(super) fn conntrack_of<'s>(&self, cx: &Cx<'_>, router: &'s Router, own: bool) -> conntrack::At<'s> {
+        let (worker, ingress, now) = (self.worker, cx.origin, self.time);
+        conntrack::At { settings: &router.conntrack, router: router.id, worker, ingress, now, own }
     }
 
     /// Finds the flow of the packet.

@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 use wire::{MacAddr, ethernet};
 
 use crate::conntrack::established::Known;
+use crate::hash::mix;
 use crate::router::neighbour::Resolved;
 use crate::router::{Address, Family, InterfaceId, Router};
 use crate::rules::Counted;
@@ -24,19 +25,16 @@ const PATHS: usize = 16_384;
 
 /// The addresses of a packet as they lie in its header: source, then destination.
 pub(super) trait Ends: Copy + Eq {
+    /// Version of IP.
+    const FAMILY: Family;
     /// Nothing.
     const NONE: Self;
     /// Mixes in what else tells flows apart.
     fn hash(&self, rest: u64, keys: &[u64; 4]) -> u64;
 }
 
-#[inline(always)]
-fn mix(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
-}
-
 impl Ends for u64 {
+    const FAMILY: Family = Family::V4;
     const NONE: u64 = 0;
 
     #[inline(always)]
@@ -46,6 +44,7 @@ impl Ends for u64 {
 }
 
 impl Ends for [u64; 4] {
+    const FAMILY: Family = Family::V6;
     const NONE: [u64; 4] = [0; 4];
 
     #[inline(always)]
@@ -58,7 +57,7 @@ impl Ends for [u64; 4] {
 /// What tells the packets of paths apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key<E> {
-    pub(super) ends: E,
+    ends: E,
     rest: u64,
 }
 
@@ -71,7 +70,7 @@ impl<E> Key<E> {
 }
 
 /// How addresses and ports change, in words as they lie in memory: what is added to the sums they are part of.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Changes {
     /// To that of the IPv4 header, with one off its time to live.
     pub(super) header: u32,
@@ -81,25 +80,30 @@ pub(super) struct Changes {
     pub(super) upper: u32,
 }
 
+/// What packets become.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Becomes<E> {
+    pub(super) ends: E,
+    pub(super) ports: u32,
+    /// Whether it is something else than they are.
+    pub(super) translated: bool,
+    pub(super) changes: Changes,
+}
+
 /// A path.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub(super) struct Path<E> {
-    pub(super) key: Key<E>,
+    key: Key<E>,
     /// The configuration it was made under.
     epoch: u32,
     /// The port of the interface they leave by.
     pub(super) to: PortId,
-    /// Their addresses and ports change.
-    pub(super) translated: bool,
     /// MTU of the interface.
     pub(super) mtu: u32,
     /// The flow.
     pub(super) known: Known,
-    /// What they become.
-    pub(super) ends: E,
-    pub(super) ports: u32,
-    pub(super) changes: Changes,
+    pub(super) becomes: Becomes<E>,
     /// Destination and source address.
     pub(super) addresses: [u8; 12],
     /// When the neighbour was last asked for, and of which version the answer is.
@@ -107,13 +111,11 @@ pub(super) struct Path<E> {
     pub(super) way: Way,
 }
 
-/// What path of a flow depends on beside the flow.
+/// What the path of a flow depends on beside the flow.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
     /// The interface they leave by.
     pub(super) out: InterfaceId,
-    /// Version of IP.
-    pub(super) family: Family,
     /// Address of the neighbour they go to.
     pub(super) next_hop: Address,
     /// Where they are counted.
@@ -195,17 +197,8 @@ impl<E: Ends> Paths<E> {
         &mut ways[way]
     }
 
-    /// Makes the path of packets of a flow that come with `key` and leave with the ends and ports in `becomes`. Nothing, if there is
-    /// no such interface.
-    pub(super) fn make(
-        &mut self,
-        router: &Router,
-        key: Key<E>,
-        known: Known,
-        translated: bool,
-        (new, changes): (Key<E>, Changes),
-        way: Way,
-    ) {
+    /// Makes the path of packets of a flow that come with `key`. Nothing, if there is no such interface.
+    pub(super) fn make(&mut self, router: &Router, key: Key<E>, known: Known, becomes: Becomes<E>, way: Way) {
         let Some(interface) = router.interface(way.out) else { return };
         let epoch = self.epoch;
         let path = self.place(&key);
@@ -215,12 +208,9 @@ impl<E: Ends> Paths<E> {
             key,
             epoch,
             to: interface.port,
-            translated,
             mtu: interface.mtu,
             known,
-            ends: new.ends,
-            ports: new.rest as u32,
-            changes,
+            becomes,
             addresses,
             // No table has this version: the neighbour is asked for with the first packet.
             asked: Asked { tick: 0, version: u64::MAX },
@@ -234,15 +224,12 @@ impl<E: Ends> Path<E> {
         key: Key { ends: E::NONE, rest: 0 },
         epoch: 0,
         to: PortId(0),
-        translated: false,
         mtu: 0,
         known: Known::NONE,
-        ends: E::NONE,
-        ports: 0,
-        changes: Changes { header: 0, pseudo: 0, upper: 0 },
+        becomes: Becomes { ends: E::NONE, ports: 0, translated: false, changes: Changes { header: 0, pseudo: 0, upper: 0 } },
         addresses: [0; 12],
         asked: Asked { tick: 0, version: u64::MAX },
-        way: Way { out: InterfaceId(0), family: Family::V4, next_hop: Address(0), counted: Counted::NONE },
+        way: Way { out: InterfaceId(0), next_hop: Address(0), counted: Counted::NONE },
     };
 
     #[inline(always)]
@@ -260,7 +247,7 @@ impl<E: Ends> Path<E> {
     #[cold]
     fn ask_for_neighbour(&mut self, router: &Router, now: Asked) -> bool {
         let view = router.state.neighbours.view();
-        let Resolved::Mac(MacAddr(mac)) = view.resolve(self.way.out, self.way.family, self.way.next_hop) else { return false };
+        let Resolved::Mac(MacAddr(mac)) = view.resolve(self.way.out, E::FAMILY, self.way.next_hop) else { return false };
         self.addresses[ethernet::DESTINATION].copy_from_slice(&mac);
         self.asked = now;
         true

@@ -4,7 +4,7 @@ use super::*;
 use crate::burst::BurstMemory;
 use core::net::Ipv6Addr;
 use etherparse::{IcmpEchoHeader, Icmpv4Type, Icmpv6Type, LaxSlicedPacket, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
-use wire::Offload;
+use wire::{Offload, virtio_net};
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const A4: [u8; 4] = [10, 0, 0, 1];

@@ -11,10 +11,9 @@ use crate::device::Wake;
 use crate::events::EventQueue;
 use crate::router::packet::Packet;
 use crate::router::{Address, Family, InterfaceId, RouterId};
-use crate::rules::Trace;
 use crate::rules::{
     AddressTypes, Chain, ChainKind, Evaluation, Hook, Match, Policy, RouterView, Rule, RuleCache, RuleSet, RuleState, Table, Target, Test,
-    Verdict,
+    Trace, Verdict,
 };
 
 pub(super) const WORKERS: usize = 2;
